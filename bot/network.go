@@ -1,0 +1,211 @@
+package bot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// Kind says what an Incoming is.
+type Kind string
+
+const (
+	KindText       Kind = "text"       // a message with Text, perhaps with Files
+	KindEdit       Kind = "edit"       // Text replaces the message Target
+	KindDeletion   Kind = "deletion"   // Target was deleted (redacted)
+	KindReactionOn Kind = "reaction"   // Text is the emoji, put on Target
+	KindReactOff   Kind = "unreaction" // Text is the emoji, taken off Target; Text may be empty: all of that person's
+	KindMember     Kind = "member"     // Member says who joined, left or changed role
+	KindRoom       Kind = "room"       // Room change: joined, left, encrypted, renamed, upgraded
+	KindJobResult  Kind = "job"        // made by the engine itself
+)
+
+// Trust says what the network knows about the device that a message came from.
+type Trust int
+
+const (
+	TrustUnknown  Trust = iota // the network does not tell (clear text, console)
+	TrustUnsigned              // a device that its owner did not sign
+	TrustSigned                // cross-signed by its owner, or the network's own guarantee (Signal)
+)
+
+// Incoming is one thing that an adapter received. All ids are the network's own.
+type Incoming struct {
+	Adapter  string // name of the adapter it came from; set by the engine
+	Room     string // room or group
+	Thread   string // id of the thread's root, "" outside threads
+	Person   string // who said or did it
+	Name     string // the display name of Person, as the network knows it; may be hostile
+	Kind     Kind
+	ID       string // network id of this very message: the second time it comes is a no-op. "" = never deduplicated (member and room changes are idempotent by nature)
+	Target   string // what is edited, deleted or reacted to
+	ReplyTo  string // what a text replies to
+	Sent     time.Time
+	Received time.Time
+
+	Encrypted bool // it arrived encrypted
+	Trust     Trust
+	Direct    bool // a direct chat with the bot
+	Mentioned bool // the bot was mentioned by the network's own means (m.mentions, Signal mention)
+
+	Text string
+	// Command and Args are a structured command (MSC4391); Text then holds its fallback.
+	Command string
+	Args    map[string]string
+	// Mentions lists people (network addresses) mentioned by the network's own means, in order.
+	Mentions []string
+	Files    []File
+
+	Member     *MemberChange
+	RoomChange *RoomChange
+	Job        *JobResult
+}
+
+// File is an attachment: what it is, never its content.
+type File struct {
+	Name string
+	Type string // media type, e.g. "image/png"
+	Size int64  // octets
+	URL  string // how the adapter finds it again
+}
+
+// MemberChange is what became of one person in one room.
+type MemberChange struct {
+	Joined    bool // in the room now
+	Moderator bool // Matrix: power level >= 50; Signal: group admin
+}
+
+// RoomChange tells about the bot's own place in a room. The latest is the truth: it may be sent again.
+type RoomChange struct {
+	Joined    bool   // the bot is in the room now; false: it left, was removed, or the room is gone
+	Inviter   string // who invited it, when that is known and it has just joined
+	Fresh     bool   // it has just joined on an invitation: greet. False when an adapter only refreshes what is known
+	Name      string // the room's name; may be hostile
+	Encrypted bool   // once true, stays so for us
+	Direct    bool
+	Replaces  string // this room takes the place of that one (room upgrade); settings follow
+	// Members is everyone in the room, when the adapter knows it whole: others are removed.
+	Members map[string]MemberInfo
+}
+
+// MemberInfo is one row of RoomChange.Members.
+type MemberInfo struct {
+	Name      string
+	Moderator bool
+}
+
+// Inbox is where an adapter hands over what it received. Deliver returns when everything that matters in it is stored:
+// only then may the adapter acknowledge to its network. An error means that nothing may be acknowledged; try again later.
+type Inbox interface {
+	Deliver(ctx context.Context, in ...Incoming) error
+	// Rooms lists the network's rooms that the engine believes the bot to be in.
+	Rooms(ctx context.Context, adapter string) ([]string, error)
+	// InviterAllowance counts an accepted invitation and says whether it is within the day's limit for that inviter.
+	InviterAllowance(ctx context.Context, adapter, inviter string, perDay int) (bool, error)
+}
+
+// OutKind says what an Outgoing is.
+type OutKind string
+
+const (
+	OutMessage  OutKind = "message"
+	OutEdit     OutKind = "edit"     // Text replaces the own message Target
+	OutReaction OutKind = "reaction" // Text is the emoji, put on Target
+	OutDelete   OutKind = "delete"   // the own message Target is deleted
+	OutFile     OutKind = "file"
+	OutLeave    OutKind = "leave" // the bot leaves the room
+)
+
+// Outgoing is one network call. It is asked for again after a crash or an error, with the same ID.
+type Outgoing struct {
+	ID   string // idempotency key: the same for every try
+	Room string
+	Kind OutKind
+
+	// Text is in the Markdown subset of package markup, in the language Lang.
+	Text string
+	Lang string
+	// Rings is whether phones should ring: alerts. Else it is a notice.
+	Rings bool
+	// Thread is the thread's root, ReplyTo the message that is answered, ReplyPerson its author.
+	Thread, ReplyTo, ReplyPerson string
+	// Target is the own message that is edited or deleted, or what the reaction is put on.
+	Target string
+
+	// Encrypted says that the room is encrypted for us: never send clear text into it.
+	Encrypted bool
+	// Repeated says that an earlier try's outcome is unknown and the network has no idempotency key:
+	// Text already says in the room's words that it may be a repetition.
+	Repeated bool
+
+	File *FileOut
+}
+
+// FileOut is a file to send.
+type FileOut struct {
+	Name, Type, Description string
+	Data                    []byte
+}
+
+// Abilities says what a network can do. The engine shapes what it sends accordingly.
+type Abilities struct {
+	Threads    bool
+	Edits      bool
+	EditWindow time.Duration // 0 = for ever
+	MaxEdits   int           // 0 = without limit
+	Reactions  bool
+	Deletes    bool
+	Files      bool
+	Idempotent bool // the same Outgoing.ID twice shows once
+	MaxText    int  // characters in one message; 0 = the engine's own limit
+	InFlight   int  // how many calls may be under way at once; 0 = 64
+}
+
+// Adapter is one network. Its package imports bot, never a command.
+type Adapter interface {
+	// Name is a short constant, part of what is stored: "matrix", "signal", "console".
+	Name() string
+	Abilities() Abilities
+	// Run receives until ctx ends. A returned error other than ctx's stops the bot: what can be waited out is waited out inside.
+	Run(ctx context.Context, in Inbox) error
+	// Send makes one call and returns the network's id of what was sent ("" for reactions where there is none).
+	// Errors are *SendError where the adapter knows more than "try again".
+	Send(ctx context.Context, out Outgoing) (id string, err error)
+}
+
+// DirectOpener is an optional ability: open (or find) the direct chat with a person.
+type DirectOpener interface {
+	OpenDirect(ctx context.Context, person string) (room string, err error)
+}
+
+// JobRunner is an optional ability: do work that needs the outside. It is called outside any transaction, with a timeout,
+// and again after an error or a crash.
+type JobRunner interface {
+	// Jobs lists the kinds it runs.
+	Jobs() []string
+	RunJob(ctx context.Context, kind string, payload json.RawMessage) (result json.RawMessage, err error)
+}
+
+// JobResult is what came of a job; the engine turns it into an Incoming, once.
+type JobResult struct {
+	ID     string
+	Kind   string
+	Result json.RawMessage
+	Failed bool // given up: the outside refused for good or the job's time is over
+}
+
+// SendError is a failed call about which the adapter knows more than "try again".
+type SendError struct {
+	Err       error
+	Permanent bool          // it can never succeed: set aside, tell the origin
+	Gone      bool          // the bot is no longer in that room (implies Permanent)
+	Account   bool          // the whole account must wait (429), not only this room
+	After     time.Duration // wait at least this long; 0 = the engine's backoff
+}
+
+func (e *SendError) Error() string { return e.Err.Error() }
+func (e *SendError) Unwrap() error { return e.Err }
+
+// ErrStopped is returned by Deliver when the engine has stopped.
+var ErrStopped = errors.New("the engine has stopped")
