@@ -26,7 +26,8 @@ type Bundle struct {
 	entries    map[string]map[string]*i18n.Message // by language and key
 	parsers    map[string]parser
 	calendars  map[string]names.Translator
-	zones      sync.Map // name: *time.Location
+	cities     map[string]map[string]string // by language and zone
+	zones      sync.Map                     // name: *time.Location
 }
 
 // Load reads the entries that are built in.
@@ -42,6 +43,7 @@ func LoadFS(reg *Registry, fsys fs.FS) (*Bundle, error) {
 		entries:    map[string]map[string]*i18n.Message{},
 		parsers:    map[string]parser{},
 		calendars:  map[string]names.Translator{},
+		cities:     readCities(),
 	}
 	for _, l := range Languages() {
 		name := "active." + l.Code + ".toml"

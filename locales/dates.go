@@ -1,6 +1,7 @@
 package locales
 
 import (
+	_ "embed"
 	"fmt"
 	"path"
 	"strings"
@@ -37,8 +38,34 @@ func (b *Bundle) location(r Reader, zone string) (*time.Location, error) {
 	return l, nil
 }
 
+//go:embed cities.tsv
+var cities string
+
+// readCities reads cities.tsv: by language and zone, where a city is not called as in the name of its zone.
+func readCities() map[string]map[string]string {
+	byLang := map[string]map[string]string{}
+	for _, l := range Languages() {
+		byLang[l.Code] = map[string]string{}
+	}
+	for line := range strings.Lines(cities) {
+		zone, row, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		if strings.HasPrefix(zone, "#") {
+			continue
+		}
+		for i, city := range strings.Split(row, "\t") {
+			if city != "" {
+				byLang[Languages()[i].Code][zone] = city
+			}
+		}
+	}
+	return byLang
+}
+
 // City is the city of an IANA time zone, as it stands beside times.
 func (b *Bundle) City(lang, zone string) string {
+	if city := b.cities[lang][zone]; city != "" {
+		return markup.Escape(city)
+	}
 	city := markup.Escape(strings.ReplaceAll(path.Base(zone), "_", " "))
 	if l, _ := language(lang); l.RTL {
 		return markup.Isolate(city)

@@ -85,10 +85,10 @@ func TestDates(t *testing.T) {
 		{"en", "Friday 27 November, 19:00 (Madrid)", "Saturday 1 May 2027"},
 		{"es", "viernes 27 de noviembre, 19:00 (Madrid)", "sábado 1 de mayo de 2027"},
 		{"fr", "vendredi 27 novembre, 19:00 (Madrid)", "samedi 1er mai 2027"},
-		{"pt", "sexta-feira, 27 de novembro, 19:00 (Madrid)", "sábado, 1 de maio de 2027"},
+		{"pt", "sexta-feira, 27 de novembro, 19:00 (Madri)", "sábado, 1 de maio de 2027"},
 		{"de", "Freitag, 27. November, 19:00 (Madrid)", "Samstag, 1. Mai 2027"},
-		{"ar", "الجمعة، 27 نوفمبر، \u206619:00\u2069 (\u2068Madrid\u2069)", "السبت، 1 مايو 2027"},
-		{"ku", "înî, 27ê mijdarê, 19:00 (Madrid)", "şemî, 1ê gulana 2027an"},
+		{"ar", "الجمعة، 27 نوفمبر، \u206619:00\u2069 (مدريد)", "السبت، 1 مايو 2027"},
+		{"ku", "înî, 27ê mijdarê, 19:00 (Madrîd)", "şemî, 1ê gulana 2027an"},
 	} {
 		if got := render(t, b, c.lang, Time{At: november, Zone: "Europe/Madrid"}); got != c.soon {
 			t.Errorf("%s: got %q, want %q", c.lang, got, c.soon)
@@ -96,6 +96,50 @@ func TestDates(t *testing.T) {
 		for _, day := range []Day{{At: may}, DayOf(2027, time.May, 1)} {
 			if got := render(t, b, c.lang, day); got != c.later {
 				t.Errorf("%s: got %q, want %q", c.lang, got, c.later)
+			}
+		}
+	}
+}
+
+func TestDatesAreSaidInTheReadersZone(t *testing.T) {
+	b := load(t, NewRegistry(), nil)
+	montreal, err := time.LoadLocation("America/Montreal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	night := time.Date(2027, 1, 1, 3, 30, 0, 0, time.UTC)
+	for _, c := range []struct {
+		now  time.Time
+		msg  any
+		want string
+	}{
+		{night, Time{At: night}, "Thursday 31 December, 22:30 (Montreal)"},
+		{now, Time{At: night}, "Thursday 31 December, 22:30 (Montreal)"},
+		{now, Time{At: night, Zone: "Asia/Ho_Chi_Minh"}, "Friday 1 January 2027, 10:30 (Ho Chi Minh City)"},
+		{now, Clock{At: night}, "22:30"},
+		{now, Clock{At: night, Zone: "Europe/Madrid"}, "04:30"},
+		{now, Day{At: night, Zone: "Europe/Madrid"}, "Friday 1 January 2027"},
+		{time.Time{}, Day{At: night}, "Thursday 31 December 2026"},
+		{now, Zone("Asia/Kolkata"), "Kolkata"},
+		{now, Zone("no\nzone*"), "\u2068no\u2069\n\u2068zone\\*\u2069"},
+	} {
+		got, err := b.Render(Reader{Lang: "en", Zone: montreal, Now: c.now}, c.msg)
+		if err != nil || got != c.want {
+			t.Errorf("%+v: got %q, %v, want %q", c.msg, got, err, c.want)
+		}
+	}
+	for _, zone := range []string{"Local", "Europe/Nowhere", "../../etc/passwd"} {
+		if got, err := b.Render(Reader{Lang: "en"}, Time{Zone: zone}); err == nil {
+			t.Errorf("%q: got %q, want an error", zone, got)
+		}
+	}
+}
+
+func TestEveryCityHasAZone(t *testing.T) {
+	for lang, byZone := range readCities() {
+		for zone, city := range byZone {
+			if _, err := time.LoadLocation(zone); err != nil || city != strings.TrimSpace(city) {
+				t.Errorf("%s: %q %q: %v", lang, zone, city, err)
 			}
 		}
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nicksnyder/go-i18n/v2/i18n"
 	"github.com/nicksnyder/go-i18n/v2/i18n/template"
+
+	"starling/locales/markup"
 )
 
 // parser is go-i18n's text template with our functions for one language. An entry belongs to one language and its functions
@@ -23,7 +25,18 @@ func newParser(b *Bundle, lang string) parser {
 		"dots":   func(items []string) string { return strings.Join(items, " · ") },
 		"commas": join("list.comma"),
 		"list":   func(items []string) (string, error) { return b.join(lang, items, "list.middle", "list.and") },
+		"iSound": iSound,
 	}}
+}
+
+// iSound reports whether a word starts with the sound i, before which the Spanish "y" becomes "e": "Ana e Inés".
+func iSound(s string) bool {
+	s = strings.TrimLeft(markup.FoldWord(markup.Plain(markup.Parse(s))), "\"'«(")
+	if strings.HasPrefix(s, "h") {
+		s = s[1:]
+		return strings.HasPrefix(s, "i") && !strings.HasPrefix(s, "ia") && !strings.HasPrefix(s, "ie") && !strings.HasPrefix(s, "io")
+	}
+	return strings.HasPrefix(s, "i") && !strings.HasPrefix(s, "io")
 }
 
 func (p parser) Cacheable() bool { return true }
