@@ -27,7 +27,11 @@ func checked(t *testing.T, reg *Registry, change map[string]string) []error {
 		if err != nil {
 			t.Fatal(err)
 		}
-		maps.DeleteFunc(entries, func(key string, _ *i18n.Message) bool { return isMessage(key) })
+		// Only what the renderer itself needs: other entries have types that are not known here.
+		maps.DeleteFunc(entries, func(key string, _ *i18n.Message) bool {
+			head, _, _ := strings.Cut(key, ".")
+			return key != "word.yes" && head != "date" && head != "span" && head != "list"
+		})
 		for key, m := range english {
 			copied := *m
 			if l.Code != Source {
