@@ -1,0 +1,240 @@
+package bot
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/agnivade/levenshtein"
+
+	"starling/locales"
+	"starling/locales/markup"
+)
+
+// node is a command with its place in the table.
+type node struct {
+	Command
+	path []string
+	subs []*node
+	// words are all words for its sub-commands, folded, in every language.
+	words map[string]word
+}
+
+type word struct {
+	node *node
+	lang string // of the word; the first that has it
+}
+
+// Info is a command as help, documentation and completion see it.
+type Info struct {
+	Command
+	Path []string
+}
+
+// commandTable is what every part that names, finds or describes a command reads.
+type commandTable struct {
+	root  node
+	names map[string]bool // what the bot is called, folded
+}
+
+// buildTable makes the table; it fails when two commands share a word in any language.
+func buildTable(caps []Capability, l *locales.Bundle, name string) (*commandTable, error) {
+	t := &commandTable{names: map[string]bool{markup.FoldWord(name): true, "starling": true}}
+	for _, c := range caps {
+		for _, cmd := range c.Commands {
+			t.root.subs = append(t.root.subs, makeNode(cmd, nil))
+		}
+	}
+	return t, t.root.index(l)
+}
+
+func makeNode(c Command, above []string) *node {
+	n := &node{Command: c, path: append(slices.Clone(above), c.Name)}
+	for _, s := range c.Sub {
+		n.subs = append(n.subs, makeNode(s, n.path))
+	}
+	return n
+}
+
+func (n *node) index(l *locales.Bundle) error {
+	n.words = map[string]word{}
+	for _, s := range n.subs {
+		key := "command." + strings.Join(s.path, ".")
+		all := l.Words(key)
+		for _, lang := range locales.Languages() {
+			for _, w := range all[lang.Code] {
+				f := markup.FoldWord(w)
+				if old, ok := n.words[f]; ok && old.node != s {
+					return fmt.Errorf("the word %q (%s) means both %s and %s", w, lang.Code, strings.Join(old.node.path, " "), strings.Join(s.path, " "))
+				} else if !ok {
+					n.words[f] = word{s, lang.Code}
+				}
+			}
+		}
+		if err := s.index(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// at finds a command by its path of English names.
+func (t *commandTable) at(path ...string) *node {
+	n := &t.root
+	for _, p := range path {
+		i := slices.IndexFunc(n.subs, func(s *node) bool { return s.Name == p })
+		if i < 0 {
+			return nil
+		}
+		n = n.subs[i]
+	}
+	return n
+}
+
+// Spell writes a command in a language's own words: "/necesidades compartir".
+func (e *Engine) Spell(lang string, path ...string) locales.Safe {
+	var b strings.Builder
+	for i := range path {
+		w := e.cfg.Locales.Words("command." + strings.Join(path[:i+1], "."))[lang]
+		if len(w) == 0 {
+			w = []string{path[i]}
+		}
+		if i == 0 {
+			b.WriteString("/")
+		} else {
+			b.WriteString(" ")
+		}
+		b.WriteString(w[0])
+	}
+	return locales.Safe(b.String())
+}
+
+// Commands lists the whole table, parents before their sub-commands.
+func (e *Engine) Commands() []Info {
+	var all []Info
+	var walk func(n *node)
+	walk = func(n *node) {
+		for _, s := range n.subs {
+			all = append(all, Info{s.Command, s.path})
+			walk(s)
+		}
+	}
+	walk(&e.commands.root)
+	return all
+}
+
+// FindCommand finds a command by any of its words in any language ("needs list", "/necesidades").
+func (e *Engine) FindCommand(text string) (Info, bool) {
+	n, _, _, _ := e.commands.match(strings.TrimLeft(strings.TrimSpace(text), "/!"))
+	if n == nil {
+		return Info{}, false
+	}
+	return Info{n.Command, n.path}, true
+}
+
+// call is a message read as a command.
+type call struct {
+	node  *node
+	rest  string
+	lang  string // of the words used
+	named bool   // the bot was named, mentioned or spoken to
+	sigil bool   // it began with / or !
+	word  string // the first word, when it is no command
+}
+
+// read looks whether a text is meant as a command. spoken says that the bot is certainly meant (mentioned, direct).
+func (t *commandTable) read(text string, spoken bool) call {
+	c := call{named: spoken}
+	s := strings.TrimSpace(text)
+	if after, ok := t.stripName(s); ok {
+		s, c.named = after, true
+	}
+	switch {
+	case strings.HasPrefix(s, "//"):
+		s, c.sigil = s[2:], true
+	case strings.HasPrefix(s, "/"), strings.HasPrefix(s, "!"):
+		s, c.sigil = s[1:], true
+	case strings.HasPrefix(s, "／"), strings.HasPrefix(s, "！"):
+		s, c.sigil = s[3:], true
+	}
+	if !c.sigil && !c.named {
+		return c
+	}
+	c.node, c.rest, c.lang, c.word = t.match(s)
+	return c
+}
+
+// stripName takes the bot's name off the beginning: "starling: needs", "@starling needs".
+func (t *commandTable) stripName(s string) (string, bool) {
+	first, rest := cut(s)
+	bare := strings.TrimRight(strings.TrimPrefix(first, "@"), ":,،;")
+	if i := strings.IndexByte(bare, ':'); i > 0 { // @starling:example.org
+		bare = bare[:i]
+	}
+	if bare == "" || !t.names[markup.FoldWord(bare)] || first == bare && rest == "" {
+		return s, bare != "" && t.names[markup.FoldWord(bare)] && strings.HasPrefix(first, "@")
+	}
+	return rest, true
+}
+
+// match finds the longest command at the beginning of s.
+func (t *commandTable) match(s string) (n *node, rest, lang, first string) {
+	first, rest = cut(s)
+	if i := strings.IndexByte(first, '@'); i > 0 { // /needs@bot:server
+		first = first[:i]
+	}
+	w, ok := t.root.words[markup.FoldWord(first)]
+	if !ok {
+		return nil, "", "", first
+	}
+	n, lang = w.node, w.lang
+	for {
+		next, after := cut(rest)
+		w, ok := n.words[markup.FoldWord(next)]
+		if !ok || next == "" {
+			return n, rest, lang, first
+		}
+		n, rest = w.node, after
+	}
+}
+
+// cut splits off the first word.
+func cut(s string) (first, rest string) {
+	s = strings.TrimSpace(s)
+	i := strings.IndexFunc(s, unicode.IsSpace)
+	if i < 0 {
+		return s, ""
+	}
+	return s[:i], strings.TrimSpace(s[i:])
+}
+
+// nearest is the command whose word is at most two letters away; nil when none is, or two are.
+func (t *commandTable) nearest(typed string) (n *node, lang string) {
+	f := markup.FoldWord(typed)
+	length := utf8.RuneCountInString(f)
+	if length < 3 || length > 40 {
+		return nil, ""
+	}
+	limit := 2
+	if length < 6 {
+		limit = 1
+	}
+	best := limit + 1
+	for w, x := range t.root.words {
+		d := levenshtein.ComputeDistance(f, w)
+		switch {
+		case d < best:
+			best, n, lang = d, x.node, x.lang
+		case d == best && n != nil && x.node == n && x.lang < lang:
+			lang = x.lang
+		case d == best && n != nil && x.node != n:
+			// Two are as near: suggest the first in the table, the same every time.
+			if slices.Index(t.root.subs, x.node) < slices.Index(t.root.subs, n) {
+				n, lang = x.node, x.lang
+			}
+		}
+	}
+	return n, lang
+}

@@ -1,0 +1,477 @@
+package bot
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"starling/locales/markup"
+)
+
+// A dialogue left alone this long is over.
+const dialogueLife = 48 * time.Hour
+
+const (
+	topicDialogue = "dialogue"
+	stepReview    = "\x00review"
+)
+
+// dialogue is a Dialogue under way with one person in one place. It is stored sealed, whole, after each answer.
+type dialogue struct {
+	ID      int64             `json:"-"`
+	Kind    string            `json:"-"`
+	Room    RoomID            `json:"-"` // where it is held
+	About   RoomID            `json:"about"`
+	Person  PersonID          `json:"-"`
+	Thread  string            `json:"thread,omitempty"`  // network id of the thread's root
+	Command string            `json:"command,omitempty"` // network id of the message that began it
+	Lang    string            `json:"lang"`
+	At      string            `json:"at"` // the field that is asked, or stepReview
+	Draft   Draft             `json:"draft"`
+	From    map[string]string `json:"from"` // field → network id of the answer
+	Skipped map[string]bool   `json:"skipped,omitempty"`
+	Single  bool              `json:"single,omitempty"` // one field is being changed from the review
+	Asked   RowID             `json:"asked"`            // the last question
+}
+
+// Start begins a dialogue; what is already known is not asked again. Questions go into a thread where the network has them.
+func (t *Turn) Start(name string, known Draft) error {
+	if _, ok := t.e.dialogues[name]; !ok {
+		return fmt.Errorf("no dialogue %s", name)
+	}
+	id, err := nextID[RowID](t.Tx, "dialogues")
+	if err != nil {
+		return err
+	}
+	d := &dialogue{ID: int64(id), Kind: name, Room: t.Here.ID, About: t.Room.ID, Person: t.Person.ID, Lang: t.Lang,
+		Draft: known, From: map[string]string{}, Skipped: map[string]bool{}}
+	if d.Draft == nil {
+		d.Draft = Draft{}
+	}
+	if t.In != nil {
+		d.Command = t.In.ID
+		if t.In.Kind == KindText && !t.Here.Direct {
+			d.Thread = t.In.ID
+			if t.In.Thread != "" {
+				d.Thread = t.In.Thread
+			}
+		}
+	}
+	if a := t.e.adapters[t.Here.Adapter]; a != nil && !a.Abilities().Threads {
+		d.Thread = ""
+	}
+	// One dialogue at a time in one place: a new one replaces what was left open there.
+	if err := t.Exec(`DELETE FROM dialogues WHERE room = $1 AND person = $2 AND thread = $3`, d.Room, d.Person, t.Hash("thread", d.Thread)); err != nil {
+		return err
+	}
+	if err := t.Exec(`INSERT INTO dialogues (id, kind, room, thread, person, state, at, expires) VALUES ($1,$2,$3,$4,$5,$6,$7,$8)`,
+		d.ID, d.Kind, d.Room, t.Hash("thread", d.Thread), d.Person, t.Seal("dialogues", "state", d.ID, "{}"), t.now.UnixMilli(), t.now.Add(dialogueLife).UnixMilli()); err != nil {
+		return err
+	}
+	return t.next(d, nil)
+}
+
+// save writes a dialogue back.
+func (tx *Tx) saveDialogue(d *dialogue) error {
+	state, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	return tx.Exec(`UPDATE dialogues SET state = $1, expires = $2 WHERE id = $3`, tx.Seal("dialogues", "state", d.ID, string(state)), tx.now.Add(dialogueLife).UnixMilli(), d.ID)
+}
+
+func (tx *Tx) endDialogue(d *dialogue) error {
+	return tx.Exec(`DELETE FROM dialogues WHERE id = $1`, d.ID)
+}
+
+// dialoguesOf lists a person's open dialogues in a room, oldest first.
+func (tx *Tx) dialoguesOf(room RoomID, person PersonID) ([]*dialogue, error) {
+	var all []*dialogue
+	err := tx.Each(`SELECT id, kind, state FROM dialogues WHERE room = $1 AND person = $2 AND expires > $3 ORDER BY id`, []any{room, person, tx.now.UnixMilli()}, func(row Row) error {
+		d := &dialogue{Room: room, Person: person}
+		var sealed []byte
+		if err := row.Scan(&d.ID, &d.Kind, &sealed); err != nil {
+			return err
+		}
+		state, err := tx.Open("dialogues", "state", d.ID, sealed)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal([]byte(state), d); err != nil {
+			return err
+		}
+		all = append(all, d)
+		return nil
+	})
+	return all, err
+}
+
+// gaveIn says which field a message answered.
+func (d *dialogue) gaveIn(message string) string {
+	for field, id := range d.From {
+		if id == message && id != "" {
+			return field
+		}
+	}
+	return ""
+}
+
+// enter makes a turn one about this dialogue's room, in its language and thread.
+func (t *Turn) enter(d *dialogue) error {
+	if t.Here.Lang == "" || t.Here.Direct {
+		t.Lang = d.Lang
+	}
+	t.thread = d.Thread
+	t.lane = fmt.Sprintf("dialogue %d", d.ID)
+	if d.About != t.Here.ID && d.Kind != whichRoom.Name {
+		r, err := t.Tx.Room(d.About)
+		if err != nil {
+			return err
+		}
+		return t.about(r)
+	}
+	return nil
+}
+
+// bare is whether a text outside thread and reply can only be an answer: a number or word of the open choice, back,
+// skip, cancel, yes or no.
+func (tx *Tx) bare(d *dialogue, text string) (bool, error) {
+	w := tx.e.words
+	f := strings.TrimRight(markup.FoldWord(text), ".!?")
+	if len(f) > 60 {
+		return false, nil
+	}
+	if w.back[f] || w.skip[f] || w.cancel[f] {
+		return true, nil
+	}
+	n, numberErr := strconv.Atoi(markup.Digits(f))
+	if d.At == stepReview {
+		return w.yes[f] || w.no[f] || numberErr == nil && n > 0, nil
+	}
+	t, steps, err := tx.stepsOf(d)
+	if err != nil {
+		return false, err
+	}
+	i := slices.IndexFunc(steps, func(s Step) bool { return s.Field == d.At })
+	if i < 0 || len(steps[i].Choices) == 0 {
+		return false, nil
+	}
+	_, ok := t.option(steps[i], text)
+	return ok, nil
+}
+
+// stepsOf asks a dialogue for its steps outside of an answer.
+func (tx *Tx) stepsOf(d *dialogue) (*Turn, []Step, error) {
+	here, err := tx.Room(d.Room)
+	if err != nil {
+		return nil, nil, err
+	}
+	person, err := tx.Person(d.Person)
+	if err != nil || person == nil {
+		return nil, nil, err
+	}
+	t, err := tx.turn(&Incoming{Adapter: here.Adapter, Room: here.Address}, here, person, d.Lang)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := t.enter(d); err != nil {
+		return nil, nil, err
+	}
+	return t, tx.e.dialogues[d.Kind].Steps(t, d.Draft), nil
+}
+
+// option finds the choice that a text names: by number, word or label.
+func (t *Turn) option(s Step, text string) (string, bool) {
+	f := strings.TrimRight(markup.FoldWord(text), ".!?")
+	if emoji := markup.Reaction(text); len(emoji) == 1 {
+		f = emoji
+	}
+	if n, err := strconv.Atoi(markup.Digits(f)); err == nil {
+		if n >= 1 && n <= len(s.Choices) {
+			return s.Choices[n-1].Value, true
+		}
+		return "", false
+	}
+	for _, o := range s.Choices {
+		if o.Words != "" {
+			for _, words := range t.Locales().Words(o.Words) {
+				if slices.ContainsFunc(words, func(w string) bool { return markup.FoldWord(w) == f }) {
+					return o.Value, true
+				}
+			}
+		}
+		label, err := t.Render(o.Label)
+		if err == nil && markup.FoldWord(markup.Plain(markup.Parse(label))) == f && f != "" {
+			return o.Value, true
+		}
+	}
+	return "", false
+}
+
+// Render gives a message as it reads in this turn's language; for comparing, never for storing.
+func (t *Turn) Render(msg any) (string, error) {
+	r := t.e.reader(t.Here, t.Lang, t.now)
+	r.Lang = t.Lang
+	return t.e.cfg.Locales.Render(r, msg)
+}
+
+// dialogueAnswer takes one answer.
+func (t *Turn) dialogueAnswer(d *dialogue, in *Incoming) error {
+	if err := t.enter(d); err != nil {
+		return err
+	}
+	if in.Kind == KindText && strings.TrimSpace(in.Text) == "" {
+		if len(in.Files) > 0 {
+			return t.Done(TextOnly{})
+		}
+		return Refuse(Empty{})
+	}
+	a := t.e.words.answer(in)
+	f := strings.TrimRight(markup.FoldWord(in.Text), ".!?")
+	form := t.e.dialogues[d.Kind]
+	steps := form.Steps(t, d.Draft)
+	w := t.e.words
+	if a.Typed && w.cancel[f] || a.Emoji == "❌" && !a.Typed {
+		return t.leave(d)
+	}
+	if d.At == stepReview {
+		return t.review(d, form, steps, a, f, in)
+	}
+	i := slices.IndexFunc(steps, func(s Step) bool { return s.Field == d.At })
+	if i < 0 {
+		return t.next(d, nil)
+	}
+	s := steps[i]
+	if v, ok := t.option(s, in.Text); ok {
+		return t.take(d, s, v, in.ID)
+	}
+	switch {
+	case a.Typed && w.back[f]:
+		return t.goBack(d, steps, i)
+	case a.Typed && w.skip[f]:
+		if !s.Optional {
+			return t.again(d, CannotSkip{})
+		}
+		d.Skipped[s.Field] = true
+		delete(d.Draft, s.Field)
+		d.Single = false
+		return t.next(d, nil)
+	case !a.Typed:
+		if n := markup.Reaction(in.Text); len(n) == 1 {
+			return t.again(d, PickOne{Last: len(s.Choices)})
+		}
+		return nil // some other reaction: people may like a question
+	case s.Parse == nil && len(s.Choices) > 0:
+		return t.again(d, PickOne{Last: len(s.Choices)})
+	}
+	v := in.Text
+	if s.Parse != nil {
+		var err error
+		if v, err = s.Parse(t, in.Text); err != nil {
+			return err
+		}
+	}
+	return t.take(d, s, v, in.ID)
+}
+
+// take keeps an answer and goes on.
+func (t *Turn) take(d *dialogue, s Step, value, message string) error {
+	d.Draft[s.Field] = value
+	d.From[s.Field] = message
+	delete(d.Skipped, s.Field)
+	d.Single = false
+	return t.next(d, nil)
+}
+
+// changeAnswer takes the edit of an earlier answer: it counts, and what was shown because of it is edited.
+func (t *Turn) changeAnswer(d *dialogue, field, text string) error {
+	if err := t.enter(d); err != nil {
+		return err
+	}
+	for _, s := range t.e.dialogues[d.Kind].Steps(t, d.Draft) {
+		if s.Field != field {
+			continue
+		}
+		v, ok := t.option(s, text)
+		switch {
+		case ok:
+		case s.Parse != nil:
+			var err error
+			if v, err = s.Parse(t, text); err != nil {
+				return err
+			}
+		case len(s.Choices) > 0:
+			return Refuse(PickOne{Last: len(s.Choices)})
+		default:
+			v = text
+		}
+		d.Draft[field] = v
+		q, at, err := t.question(d, nil)
+		if err != nil || q == nil {
+			return err
+		}
+		if at != d.At {
+			return t.next(d, nil)
+		}
+		if err := t.saveDialogue(d); err != nil {
+			return err
+		}
+		return t.Edit(d.Asked, *q)
+	}
+	return nil
+}
+
+func (t *Turn) leave(d *dialogue) error {
+	if err := t.endDialogue(d); err != nil {
+		return err
+	}
+	return t.Done(Left{})
+}
+
+// goBack asks the question before this one again.
+func (t *Turn) goBack(d *dialogue, steps []Step, i int) error {
+	for i--; i >= 0; i-- {
+		s := steps[i]
+		if _, asked := d.From[s.Field]; asked || d.Skipped[s.Field] {
+			delete(d.Draft, s.Field)
+			delete(d.Skipped, s.Field)
+			delete(d.From, s.Field)
+			return t.next(d, nil)
+		}
+	}
+	return t.again(d, FirstStep{})
+}
+
+// review takes an answer to the whole: yes, no, back, or the number of a line to change.
+func (t *Turn) review(d *dialogue, form Dialogue, steps []Step, a Answer, f string, in *Incoming) error {
+	switch {
+	case a.No:
+		return t.leave(d)
+	case a.Yes && !a.Typed && t.Room.ConfirmByWord():
+		return Refuse(TypeYes{})
+	case a.Yes:
+		if form.MayConfirm != nil {
+			if err := form.MayConfirm(t, d.Draft); err != nil {
+				return err
+			}
+		}
+		if err := t.endDialogue(d); err != nil {
+			return err
+		}
+		return t.finish(d, form)
+	case a.Typed && t.e.words.back[f]:
+		if len(steps) == 0 {
+			return t.again(d, FirstStep{})
+		}
+		return t.change(d, steps[len(steps)-1])
+	}
+	n, err := strconv.Atoi(markup.Digits(strings.TrimSpace(markup.Reaction(in.Text))))
+	if err == nil && n >= 1 && n <= len(steps) {
+		return t.change(d, steps[n-1])
+	}
+	if !a.Typed {
+		return nil
+	}
+	return t.again(d, PickOne{Last: len(steps)})
+}
+
+// change asks one question again; its answer leads back to the review.
+func (t *Turn) change(d *dialogue, s Step) error {
+	d.Single = true
+	d.At = s.Field
+	return t.ask(d, s, nil)
+}
+
+// finish does what the dialogue was for. In a thread the room sees the end in the room itself.
+func (t *Turn) finish(d *dialogue, form Dialogue) error {
+	if d.Thread != "" {
+		t.thread = ""
+		t.reply = d.Command
+	}
+	t.origin = d.Command
+	return form.Done(t, d.Draft)
+}
+
+// next asks the first question that has no answer yet, shows the review, or finishes.
+func (t *Turn) next(d *dialogue, before any) error {
+	q, at, err := t.question(d, before)
+	if err != nil {
+		return err
+	}
+	if q == nil {
+		if err := t.endDialogue(d); err != nil {
+			return err
+		}
+		return t.finish(d, t.e.dialogues[d.Kind])
+	}
+	d.At = at
+	return t.put(d, *q)
+}
+
+// question makes the question that comes next; nil when there is none left and no review.
+func (t *Turn) question(d *dialogue, before any) (q *Question, at string, err error) {
+	form := t.e.dialogues[d.Kind]
+	steps := form.Steps(t, d.Draft)
+	for i, s := range steps {
+		_, has := d.Draft[s.Field]
+		if has && !(d.Single && d.At == s.Field) || d.Skipped[s.Field] && !(d.Single && d.At == s.Field) {
+			continue
+		}
+		return t.form(d, steps, i, before), s.Field, nil
+	}
+	if form.Review == nil {
+		return nil, "", nil
+	}
+	return &Question{Before: before, Ask: form.Review(t, d.Draft), Review: true, Word: t.Room.ConfirmByWord()}, stepReview, nil
+}
+
+// form dresses a step as people see it.
+func (t *Turn) form(d *dialogue, steps []Step, i int, before any) *Question {
+	s := steps[i]
+	q := &Question{Before: before, Ask: s.Ask, Step: i + 1, Of: len(steps), Skip: s.Optional, First: len(d.From) == 0 && len(d.Skipped) == 0}
+	for _, e := range steps[:i] {
+		_, asked := d.From[e.Field]
+		q.Back = q.Back || asked || d.Skipped[e.Field]
+	}
+	if len(steps) == 1 {
+		q.Of = 0
+	}
+	for n, o := range s.Choices {
+		q.Choices = append(q.Choices, Numbered{Number: n + 1, Label: o.Label})
+	}
+	return q
+}
+
+func (t *Turn) ask(d *dialogue, s Step, before any) error {
+	steps := t.e.dialogues[d.Kind].Steps(t, d.Draft)
+	i := slices.IndexFunc(steps, func(o Step) bool { return o.Field == s.Field })
+	return t.put(d, *t.form(d, steps, i, before))
+}
+
+// again repeats the open question after a word about what was wrong.
+func (t *Turn) again(d *dialogue, before any) error {
+	form := t.e.dialogues[d.Kind]
+	steps := form.Steps(t, d.Draft)
+	if i := slices.IndexFunc(steps, func(s Step) bool { return s.Field == d.At }); i >= 0 {
+		return t.put(d, *t.form(d, steps, i, before))
+	}
+	return t.next(d, before)
+}
+
+// put posts a question and remembers it.
+func (t *Turn) put(d *dialogue, q Question) error {
+	opts := []PostOption{Topic(topicDialogue, fmt.Sprint(d.ID))}
+	if q.Review && !q.Word {
+		opts = append(opts, Buttons("✅", "❌"))
+	}
+	t.thread = d.Thread
+	row, err := t.Answer(q, opts...)
+	if err != nil {
+		return err
+	}
+	d.Asked = row
+	return t.saveDialogue(d)
+}

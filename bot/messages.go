@@ -1,0 +1,130 @@
+package bot
+
+import "starling/locales"
+
+// What the engine itself says. Each is a locale entry bot.<snake_case type>.
+type (
+	// Question is one step of a dialogue as people see it.
+	Question struct {
+		Before  any // what was understood or went wrong before it
+		Ask     any
+		Step    int
+		Of      int
+		Choices []any
+		First   bool
+		Back    bool
+		Skip    bool
+		Review  bool // it is the last look at the whole: Ask is the review
+		Word    bool // yes must be typed
+	}
+	// Numbered is one choice: "1 food".
+	Numbered struct {
+		Number int
+		Label  any
+	}
+	// Left ends a dialogue without a trace.
+	Left struct{}
+	// Skippable says that the question cannot be skipped.
+	CannotSkip struct{}
+	// FirstStep says that there is nothing to go back to.
+	FirstStep struct{}
+	// PickOne says that the answer was none of the choices.
+	PickOne struct{ Last int }
+	// TextOnly answers a voice message or photo in an open dialogue.
+	TextOnly struct{}
+	// TooLong says how long a text may be.
+	TooLong struct{ Count int }
+	// Empty says that nothing readable was in it.
+	Empty struct{}
+	// DidYouMean offers the nearest command.
+	DidYouMean struct{ Command locales.Safe }
+	// NotUnderstood is said to who clearly spoke to the bot.
+	NotUnderstood struct{ Help locales.Safe }
+	// Wrong says what was wrong with a command and shows one that works.
+	Wrong struct {
+		What    any
+		Example locales.Safe
+	}
+	// Missing, NotANumber …: what was wrong with one parameter.
+	Missing    struct{ Param locales.Term }
+	NotANumber struct{ Text string }
+	NotAChoice struct {
+		Text    string
+		Choices []any
+	}
+	NoSuchRecord   struct{ Code locales.Code }
+	SeveralRecords struct{ Codes []any }
+	NoSuchLanguage struct {
+		Text  string
+		Known []any
+	}
+	NoSuchZone    struct{ Text string }
+	NoSuchPerson  struct{ Text string }
+	NoSuchChapter struct{ Text string }
+	NoSuchCommand struct{ Text string }
+	TooMuch       struct{ Text string }
+	// OnlyModerators names who may.
+	OnlyModerators struct{ Names []string }
+	// NeedsChapter, InRoomOnly, CommandOff: why a command does not work here.
+	NeedsChapter struct{ Join locales.Safe }
+	NoRoom       struct{}
+	CommandOff   struct{}
+	Stranger     struct{}
+	// WhichRoom asks what a command in a direct chat is about.
+	WhichRoom struct{}
+	RoomName  struct{ Name string }
+	// NamelessRoom is a room without a name.
+	NamelessRoom struct{}
+	// ClearText says why a message in an encrypted room was not obeyed.
+	ClearText struct{}
+	// Broken is the apology after an error of ours.
+	Broken struct{}
+	// Perhaps marks a message that may have been shown before.
+	Perhaps struct{ Message any }
+	// Undelivered tells a room that something it sent cannot reach a chapter.
+	Undelivered struct {
+		Code    locales.Code
+		Chapter string
+	}
+	// AskWithdraw asks the author who deleted the message behind a record.
+	AskWithdraw struct{ Code locales.Code }
+	// Withdrawn and Kept end that question.
+	Withdrawn struct{ Code locales.Code }
+	Kept      struct{ Code locales.Code }
+	// TypeYes says that this room wants a typed yes.
+	TypeYes struct{}
+	// LabelCode, LabelName: a record and its chapter in a list.
+	CodeOf struct {
+		Code    locales.Code
+		Chapter string
+	}
+	// Language is a language's own name.
+	LanguageName struct{ Lang locales.Lang }
+	// ChoiceName is one of a parameter's choices.
+	ChoiceName struct{ Word locales.Safe }
+)
+
+var engineMessages = []any{
+	Question{}, Numbered{}, Left{}, CannotSkip{}, FirstStep{}, PickOne{}, TextOnly{}, TooLong{}, Empty{}, DidYouMean{}, NotUnderstood{}, Wrong{},
+	Missing{}, NotANumber{}, NotAChoice{}, NoSuchRecord{}, SeveralRecords{}, NoSuchLanguage{}, NoSuchZone{}, NoSuchPerson{}, NoSuchChapter{},
+	NoSuchCommand{}, TooMuch{}, OnlyModerators{}, NeedsChapter{}, NoRoom{}, CommandOff{}, Stranger{}, WhichRoom{}, RoomName{}, NamelessRoom{},
+	ClearText{}, Broken{}, Perhaps{}, Undelivered{}, AskWithdraw{}, Withdrawn{}, Kept{}, TypeYes{}, CodeOf{}, LanguageName{}, ChoiceName{},
+}
+
+// Refusal is an error with two voices: what the person reads, and, wrapped, what the operator does.
+type Refusal struct {
+	Message any
+	Cause   error
+}
+
+func (r *Refusal) Error() string {
+	if r.Cause != nil {
+		return r.Cause.Error()
+	}
+	return "refused"
+}
+
+func (r *Refusal) Unwrap() error { return r.Cause }
+
+// Refuse undoes what the handler did and says msg instead.
+func Refuse(msg any) error { return &Refusal{Message: msg} }

@@ -1,0 +1,713 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+
+	"starling/locales"
+	"starling/locales/markup"
+)
+
+// inbox is what an adapter gets.
+type inbox struct {
+	e       *Engine
+	adapter string
+}
+
+// Deliver hands over what was received, in order, and returns when all that matters in it is stored.
+func (b inbox) Deliver(ctx context.Context, in ...Incoming) error {
+	done := make([]<-chan error, len(in))
+	for i := range in {
+		m := in[i]
+		m.Adapter = b.adapter
+		done[i] = b.e.submit("incoming "+string(m.Kind), func(tx *Tx) error { return tx.receive(&m) })
+	}
+	var err error
+	for _, d := range done {
+		select {
+		case one := <-d:
+			err = errors.Join(err, one)
+		case <-b.e.stopped:
+			return ErrStopped
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+func (b inbox) Rooms(ctx context.Context, adapter string) ([]string, error) {
+	var all []string
+	err := b.e.Do(ctx, "rooms", func(tx *Tx) error {
+		rooms, err := tx.roomsWhere(`joined AND adapter = $1`, adapter)
+		for _, r := range rooms {
+			all = append(all, r.Address)
+		}
+		return err
+	})
+	return all, err
+}
+
+func (b inbox) InviterAllowance(ctx context.Context, adapter, inviter string, perDay int) (ok bool, err error) {
+	err = b.e.Do(ctx, "invitation", func(tx *Tx) error {
+		var n int
+		day := tx.now.Unix() / 86400
+		hash := tx.Hash("inviter", adapter+" "+inviter)
+		if _, err := tx.One(`SELECT count FROM invitations WHERE inviter = $1 AND day = $2`, []any{hash, day}, &n); err != nil {
+			return err
+		}
+		if ok = n < perDay; !ok {
+			return nil
+		}
+		return tx.Exec(`INSERT INTO invitations (inviter, day, count) VALUES ($1, $2, 1) ON CONFLICT (inviter, day) DO UPDATE SET count = invitations.count + 1`, hash, day)
+	})
+	return ok, err
+}
+
+// receive handles one thing that came in.
+func (tx *Tx) receive(in *Incoming) error {
+	switch in.Kind {
+	case KindRoom:
+		return tx.roomChanged(in)
+	case KindMember:
+		return tx.memberChanged(in)
+	}
+	here, err := tx.RoomAt(in.Adapter, in.Room)
+	if err != nil || here == nil || !here.Joined {
+		return err
+	}
+	switch in.Kind {
+	case KindText:
+		return tx.text(in, here)
+	case KindEdit:
+		return tx.edited(in, here)
+	case KindDeletion:
+		return tx.deleted(in, here)
+	case KindReactionOn, KindReactOff:
+		return tx.reacted(in, here)
+	}
+	return nil
+}
+
+// first is whether a network id is handled for the first time; it is remembered from now on.
+func (tx *Tx) first(in *Incoming) (bool, error) {
+	if in.ID == "" {
+		return true, nil
+	}
+	n, err := tx.Changed(`INSERT INTO seen (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, tx.Hash("seen", in.Adapter+" "+in.Room+" "+in.ID), tx.now.UnixMilli())
+	return n == 1, err
+}
+
+// text routes a message: a command, an answer, or nobody's business.
+func (tx *Tx) text(in *Incoming, here *Room) error {
+	spoken := in.Mentioned || here.Direct
+	if len(in.Text) > 16*MaxText {
+		in.Text = in.Text[:16*MaxText] // is refused below if it was meant for the bot at all
+	}
+	c := tx.e.commands.read(in.Text, spoken)
+	if in.Command != "" {
+		c = call{sigil: true, named: true}
+		c.node, _, c.lang, c.word = tx.e.commands.match(in.Command)
+		if c.node != nil {
+			c.rest = structured(c.node, in.Args)
+		}
+	}
+	d, row, topic, ref, err := tx.answers(in, here, c)
+	if err != nil {
+		return err
+	}
+	switch {
+	case d != nil || topic != "": // an answer
+	case c.node != nil: // a command
+	case c.sigil && !c.named:
+		if n, _ := tx.e.commands.nearest(c.word); n == nil {
+			return nil // another program's command
+		}
+	case c.named: // spoken to, not understood
+	default:
+		return nil // ordinary talk: not stored, not logged, not answered
+	}
+	if ok, err := tx.first(in); !ok || err != nil {
+		return err
+	}
+	person, err := tx.meet(in.Adapter, in.Person, in.Name)
+	if err != nil {
+		return err
+	}
+	t, err := tx.turn(in, here, person, c.lang)
+	if err != nil || t.Member != nil && t.Member.Ignored {
+		return err
+	}
+	if here.Encrypted && !in.Encrypted {
+		return t.refuseClear()
+	}
+	if d == nil && topic == "" {
+		if err := t.lastRoom(); err != nil {
+			return err
+		}
+	}
+	return t.attempt(func() error {
+		if in.Text, err = clean(in.Text); err != nil {
+			return err
+		}
+		c.rest = markup.Clean(c.rest)
+		switch {
+		case d != nil:
+			return t.dialogueAnswer(d, in)
+		case topic != "":
+			return t.topicAnswer(topic, ref, row, in)
+		case c.node != nil:
+			return t.run(c.node, c.rest)
+		}
+		return t.notUnderstood(c)
+	})
+}
+
+// answers says whether a text answers something: an open dialogue of its author, or a message of the bot.
+func (tx *Tx) answers(in *Incoming, here *Room, c call) (d *dialogue, row RowID, topic, ref string, err error) {
+	if c.node != nil && (c.sigil || c.named && !here.Direct) {
+		return nil, 0, "", "", nil // a command is a command everywhere
+	}
+	row, topic, ref, _, _, err = tx.posted(here.ID, in.ReplyTo)
+	if err != nil {
+		return nil, 0, "", "", err
+	}
+	person, err := tx.personAt(in.Adapter, in.Person)
+	if err != nil {
+		return nil, 0, "", "", err
+	}
+	if topic != "" && topic != topicDialogue {
+		return nil, row, topic, ref, nil
+	}
+	if person == nil {
+		return nil, 0, "", "", nil
+	}
+	open, err := tx.dialoguesOf(here.ID, person.ID)
+	if err != nil || len(open) == 0 {
+		return nil, 0, "", "", err
+	}
+	if topic == topicDialogue {
+		for _, o := range open {
+			if fmt.Sprint(o.ID) == ref {
+				return o, row, "", "", nil
+			}
+		}
+		return nil, 0, "", "", nil
+	}
+	if in.ReplyTo != "" && row == 0 && in.Thread == "" && !here.Direct {
+		return nil, 0, "", "", nil // a reply to somebody else
+	}
+	last := open[len(open)-1]
+	if here.Direct {
+		if c.sigil {
+			return nil, 0, "", "", nil
+		}
+		return last, 0, "", "", nil
+	}
+	if in.Thread != "" {
+		for _, o := range slices.Backward(open) {
+			if o.Thread == in.Thread {
+				return o, 0, "", "", nil
+			}
+		}
+		return nil, 0, "", "", nil
+	}
+	if row == 0 && in.ReplyTo != "" {
+		return nil, 0, "", "", nil
+	}
+	if ok, err := tx.bare(last, in.Text); err != nil || !ok {
+		return nil, 0, "", "", err
+	}
+	return last, 0, "", "", nil
+}
+
+// structured makes the typed form of a structured command's arguments.
+func structured(n *node, args map[string]string) string {
+	var parts []string
+	for _, p := range n.Params {
+		if v := strings.TrimSpace(args[p.Name]); v != "" {
+			parts = append(parts, v)
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// refuseClear says, once a day and person, why clear text in an encrypted room is not obeyed.
+func (t *Turn) refuseClear() error {
+	key := t.Hash("clear", fmt.Sprintf("%d %d %d", t.Here.ID, t.Person.ID, t.now.Unix()/86400))
+	n, err := t.Changed(`INSERT INTO seen (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, key, t.now.UnixMilli())
+	if err != nil || n == 0 {
+		return err
+	}
+	return t.Done(ClearText{})
+}
+
+// lastRoom remembers which room a person used last: her direct chat then speaks its language.
+func (t *Turn) lastRoom() error {
+	if t.Here.Direct || t.Person.LastRoom == t.Here.ID {
+		return nil
+	}
+	t.Person.LastRoom = t.Here.ID
+	return t.SavePerson(t.Person)
+}
+
+func (t *Turn) notUnderstood(c call) error {
+	if t.e.words.help[markup.FoldWord(c.word)] {
+		return t.run(t.e.commands.at("starling"), "")
+	}
+	if n, lang := t.e.commands.nearest(c.word); n != nil {
+		if w := t.e.cfg.Locales.Words("command." + n.Name)[t.Lang]; len(w) > 0 && (t.Here.Lang != "" || t.Here.Direct) {
+			lang = t.Lang
+		}
+		if t.Here.Lang == "" && !t.Here.Direct {
+			t.Lang = lang
+		}
+		return t.Done(DidYouMean{Command: t.e.Spell(lang, n.path...)})
+	}
+	return t.Done(NotUnderstood{Help: t.Command("starling")})
+}
+
+// topicAnswer hands an answer to whoever posted the message.
+func (t *Turn) topicAnswer(topic, ref string, row RowID, in *Incoming) error {
+	h := t.e.topics[topic]
+	if h == nil {
+		return nil // of a capability that is gone
+	}
+	a := t.e.words.answer(in)
+	a.Row = row
+	if len(in.Files) > 0 && in.Text == "" {
+		return nil
+	}
+	return h(t, ref, a)
+}
+
+// attempt runs a handler. When it refuses or breaks, what it did is undone and the person is told why.
+func (t *Turn) attempt(do func() error) error {
+	if err := t.Exec(`SAVEPOINT attempt`); err != nil {
+		return err
+	}
+	before := t.overlay
+	t.overlay.rooms, t.overlay.people = maps.Clone(before.rooms), maps.Clone(before.people)
+	err := guard(do)
+	if err == nil {
+		return t.Exec(`RELEASE attempt`)
+	}
+	if ours(err) {
+		return err // the database itself: nothing is acknowledged, it comes again
+	}
+	if err := t.Exec(`ROLLBACK TO attempt`); err != nil {
+		return err
+	}
+	t.e.out.release(t.held[len(before.held):])
+	t.overlay = before
+	if t.Person == nil {
+		return err // a timer: it is logged, nobody is told
+	}
+	var refused *Refusal
+	if errors.As(err, &refused) {
+		if refused.Cause != nil {
+			t.e.log.Warn().Err(refused.Cause).Msg("a command was refused")
+		}
+		return t.Done(refused.Message)
+	}
+	t.e.log.Error().Err(err).Int64("room", int64(t.Here.ID)).Msg("a handler failed")
+	t.e.countError()
+	return t.Done(Broken{})
+}
+
+// guard turns a panic into an error.
+func guard(do func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return do()
+}
+
+// ours is whether an error is the database's own (full disk, lock, damage) and not the handler's.
+func ours(err error) bool {
+	var lite sqlite3.Error
+	if errors.As(err, &lite) {
+		return lite.Code != sqlite3.ErrConstraint && lite.Code != sqlite3.ErrError
+	}
+	return errors.Is(err, context.Canceled) || errors.Is(err, ErrStopped)
+}
+
+// run calls a command: where, who, with what.
+func (t *Turn) run(n *node, rest string) error {
+	t.cmd = n
+	if n.Where == InRoom && t.Here.Direct && t.Room == t.Here {
+		if done, err := t.pickRoom(n, rest); done || err != nil {
+			return err
+		}
+	}
+	if n.Do == nil {
+		return Refuse(Wrong{What: Missing{Param: "param.action"}, Example: locales.Safe(t.Locales().Text(t.Lang, "example."+strings.Join(n.path, ".")))})
+	}
+	if t.Room.Off(n.path[0]) {
+		return Refuse(CommandOff{})
+	}
+	if n.Who == Moderators && !t.Moderator() {
+		names, err := t.Moderators(t.Room.ID)
+		if err != nil {
+			return err
+		}
+		return Refuse(OnlyModerators{Names: names})
+	}
+	if n.Chapter && t.Room.Chapter == "" {
+		return Refuse(NeedsChapter{Join: t.Command("room", "setup")})
+	}
+	args, err := t.arguments(n, rest)
+	if err != nil {
+		return err
+	}
+	return n.Do(t, args)
+}
+
+// Run calls another command from within one, with its text: for dialogues that end in one.
+func (t *Turn) Run(rest string, path ...string) error { return t.run(t.e.commands.at(path...), rest) }
+
+// pickRoom finds which room a command in a direct chat is about; done means that the person is asked.
+func (t *Turn) pickRoom(n *node, rest string) (done bool, err error) {
+	rooms, err := t.RoomsOf(t.Person.ID)
+	if err != nil {
+		return false, err
+	}
+	switch len(rooms) {
+	case 0:
+		return false, Refuse(Stranger{})
+	case 1:
+		return false, t.about(rooms[0])
+	}
+	return true, t.Start("bot.room", Draft{"command": strings.Join(n.path, " "), "rest": rest})
+}
+
+// about makes a room the one that this turn is about.
+func (t *Turn) about(r *Room) (err error) {
+	t.Room = r
+	t.Member, err = t.Tx.Member(r.ID, t.Person.ID)
+	return err
+}
+
+// whichRoom is the dialogue that asks what a command in a direct chat is about.
+var whichRoom = Dialogue{
+	Name: "bot.room",
+	Steps: func(t *Turn, d Draft) []Step {
+		rooms, err := t.RoomsOf(t.Person.ID)
+		if err != nil {
+			panic(err)
+		}
+		var options []Option
+		for _, r := range rooms {
+			o := Option{Value: fmt.Sprint(r.ID), Label: NamelessRoom{}}
+			if r.Name != "" {
+				o.Label = RoomName{Name: r.Name}
+			}
+			options = append(options, o)
+		}
+		return []Step{{Field: "room", Ask: WhichRoom{}, Choices: options}}
+	},
+	Done: func(t *Turn, d Draft) error {
+		rooms, err := t.RoomsOf(t.Person.ID)
+		if err != nil {
+			return err
+		}
+		for _, r := range rooms {
+			if fmt.Sprint(r.ID) == d["room"] {
+				if err := t.about(r); err != nil {
+					return err
+				}
+				return t.run(t.e.commands.at(strings.Fields(d["command"])...), d["rest"])
+			}
+		}
+		return Refuse(Stranger{})
+	},
+}
+
+// reacted routes a reaction to what it was put on.
+func (tx *Tx) reacted(in *Incoming, here *Room) error {
+	row, topic, ref, _, _, err := tx.posted(here.ID, in.Target)
+	if err != nil || row == 0 || topic == "" {
+		return err
+	}
+	if ok, err := tx.first(in); !ok || err != nil {
+		return err
+	}
+	person, err := tx.meet(in.Adapter, in.Person, in.Name)
+	if err != nil {
+		return err
+	}
+	t, err := tx.turn(in, here, person, "")
+	if err != nil || t.Member != nil && t.Member.Ignored {
+		return err
+	}
+	t.reply, t.thread = in.Target, ""
+	if p, err := tx.parcel(row); err != nil {
+		return err
+	} else if p.Thread != "" {
+		t.thread = p.Thread
+	}
+	return t.attempt(func() error {
+		if topic != topicDialogue {
+			return t.topicAnswer(topic, ref, row, in)
+		}
+		open, err := tx.dialoguesOf(here.ID, person.ID)
+		if err != nil {
+			return err
+		}
+		for _, o := range open {
+			if fmt.Sprint(o.ID) == ref && in.Kind == KindReactionOn {
+				return t.dialogueAnswer(o, in)
+			}
+		}
+		return nil
+	})
+}
+
+// edited takes the edit of an answer in an open dialogue.
+func (tx *Tx) edited(in *Incoming, here *Room) error {
+	person, err := tx.personAt(in.Adapter, in.Person)
+	if err != nil || person == nil {
+		return err
+	}
+	open, err := tx.dialoguesOf(here.ID, person.ID)
+	if err != nil {
+		return err
+	}
+	for _, d := range open {
+		field := d.gaveIn(in.Target)
+		if field == "" {
+			continue
+		}
+		if ok, err := tx.first(in); !ok || err != nil {
+			return err
+		}
+		in.Thread = d.Thread
+		t, err := tx.turn(in, here, person, d.Lang)
+		if err != nil || t.Member != nil && t.Member.Ignored {
+			return err
+		}
+		if here.Encrypted && !in.Encrypted {
+			return t.refuseClear()
+		}
+		return t.attempt(func() error {
+			if in.Text, err = clean(in.Text); err != nil {
+				return err
+			}
+			return t.changeAnswer(d, field, in.Text)
+		})
+	}
+	return nil
+}
+
+// deleted asks the author of a record, whose message was deleted, whether to withdraw it.
+func (tx *Tx) deleted(in *Incoming, here *Room) error {
+	rec, err := tx.recordFrom(in.Adapter, in.Room, in.Target)
+	if err != nil || rec == nil || rec.Room != here.ID {
+		return err
+	}
+	person, err := tx.personAt(in.Adapter, in.Person)
+	if err != nil || person == nil {
+		return err
+	}
+	t, err := tx.turn(in, here, person, "")
+	if err != nil || t.Member == nil || t.Member.Ignored || rec.Author != person.ID && !t.Moderator() {
+		return err
+	}
+	if ok, err := tx.first(in); !ok || err != nil {
+		return err
+	}
+	t.reply, t.thread = "", ""
+	return t.attempt(func() error {
+		return t.Done(AskWithdraw{Code: rec.Code()}, About(rec), Topic(topicWithdraw, rec.ID), Buttons("✅", "❌"))
+	})
+}
+
+// roomChanged takes in what became of the bot's place in a room.
+func (tx *Tx) roomChanged(in *Incoming) error {
+	c := in.RoomChange
+	address := in.Room
+	r, err := tx.RoomAt(in.Adapter, address)
+	if err != nil {
+		return err
+	}
+	if r == nil && c.Replaces != "" {
+		if r, err = tx.RoomAt(in.Adapter, c.Replaces); err != nil {
+			return err
+		}
+		if r != nil && r.Encrypted && !c.Encrypted {
+			r = nil // never to a weaker room: it starts anew
+		}
+		if r != nil {
+			r.Address = address
+		}
+	}
+	if r == nil {
+		if !c.Joined {
+			return nil
+		}
+		r = &Room{Adapter: in.Adapter, Address: address}
+	}
+	was := r.Joined
+	r.Joined = c.Joined
+	if c.Joined {
+		r.Encrypted = r.Encrypted || c.Encrypted
+		r.Direct = c.Direct
+		if name := markup.Truncate(markup.Clean(c.Name), 80); name != "" {
+			r.Name = name
+		}
+	}
+	var inviter *Person
+	if c.Inviter != "" {
+		if inviter, err = tx.meet(in.Adapter, c.Inviter, ""); err != nil {
+			return err
+		}
+		r.Inviter = inviter.ID
+	}
+	if err := tx.SaveRoom(r); err != nil {
+		return err
+	}
+	if c.Members != nil {
+		if err := tx.setMembers(r, c.Members); err != nil {
+			return err
+		}
+	}
+	if was == r.Joined && !c.Fresh {
+		return nil
+	}
+	t, err := tx.turn(&Incoming{Adapter: in.Adapter, Room: address, Sent: in.Sent, Kind: KindRoom}, r, nil, "")
+	if r.Direct {
+		t, err = tx.turn(&Incoming{Adapter: in.Adapter, Room: address, Sent: in.Sent, Kind: KindRoom}, r, inviter, "")
+	}
+	if err != nil {
+		return err
+	}
+	for _, cap := range tx.e.caps {
+		hook := cap.Joined
+		if !r.Joined {
+			hook = cap.Left
+		}
+		if hook == nil || r.Joined && !c.Fresh {
+			continue
+		}
+		if err := guard(func() error { return hook(t) }); err != nil {
+			return fmt.Errorf("%s: %w", cap.Name, err)
+		}
+	}
+	return nil
+}
+
+func (tx *Tx) setMembers(r *Room, members map[string]MemberInfo) error {
+	present := map[PersonID]bool{}
+	for _, address := range slices.Sorted(maps.Keys(members)) {
+		m := members[address]
+		p, err := tx.meet(r.Adapter, address, m.Name)
+		if err != nil {
+			return err
+		}
+		present[p.ID] = true
+		if err := tx.place(r.ID, p.ID, true, m.Moderator); err != nil {
+			return err
+		}
+	}
+	known, err := tx.Members(r.ID)
+	if err != nil {
+		return err
+	}
+	for _, m := range known {
+		if !present[m.Person] {
+			if err := tx.place(r.ID, m.Person, false, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// place notes a person's place in a room, if it changed.
+func (tx *Tx) place(room RoomID, person PersonID, present, moderator bool) error {
+	m, err := tx.Member(room, person)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		if !present {
+			return nil
+		}
+		m = &Member{Person: person}
+	} else if m.Present == present && m.Moderator == moderator {
+		return nil
+	}
+	m.Present, m.Moderator = present, moderator
+	return tx.SaveMember(room, *m)
+}
+
+// memberChanged follows who is in a room and who moderates it.
+func (tx *Tx) memberChanged(in *Incoming) error {
+	r, err := tx.RoomAt(in.Adapter, in.Room)
+	if err != nil || r == nil {
+		return err
+	}
+	if !in.Member.Joined {
+		p, err := tx.personAt(in.Adapter, in.Person)
+		if err != nil || p == nil {
+			return err
+		}
+		return tx.place(r.ID, p.ID, false, false)
+	}
+	p, err := tx.meet(in.Adapter, in.Person, in.Name)
+	if err != nil {
+		return err
+	}
+	return tx.place(r.ID, p.ID, true, in.Member.Moderator)
+}
+
+// table builds what the engine reads from its capabilities.
+func (e *Engine) table() error {
+	var err error
+	if e.commands, err = buildTable(e.caps, e.cfg.Locales, e.cfg.Name); err != nil {
+		return err
+	}
+	e.words = loadWords(e.cfg.Locales)
+	e.kinds, e.letters = map[string]RecordKind{}, map[string]string{}
+	e.dialogues = map[string]Dialogue{whichRoom.Name: whichRoom}
+	e.topics = map[string]func(*Turn, string, Answer) error{topicWithdraw: withdrawAnswer}
+	e.timers = map[string]func(*Turn, string) error{timerExpire: expireDue}
+	for _, c := range e.caps {
+		for _, k := range c.Kinds {
+			if other, taken := e.letters[k.Letter]; taken {
+				return fmt.Errorf("%s and %s both begin their codes with %s", other, k.Name, k.Letter)
+			}
+			e.kinds[k.Name], e.letters[k.Letter] = k, k.Name
+		}
+		for _, d := range c.Dialogues {
+			if _, taken := e.dialogues[d.Name]; taken {
+				return fmt.Errorf("two dialogues are called %s", d.Name)
+			}
+			e.dialogues[d.Name] = d
+		}
+		maps.Copy(e.topics, c.Topics)
+		maps.Copy(e.timers, c.Timers)
+	}
+	return nil
+}
+
+// Messages lists all that the engine and the capabilities say, for the registry.
+func Messages(r *locales.Registry, caps ...Capability) {
+	r.Add(engineMessages...)
+	for _, c := range caps {
+		r.Add(c.Messages...)
+	}
+}
+
+// seenFor is how long a network id is remembered: longer than any network hands the same message over again.
+const seenFor = 14 * 24 * time.Hour

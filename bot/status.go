@@ -1,0 +1,130 @@
+package bot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Status says what is under way, in numbers only.
+type Status struct {
+	Inbox   int `json:"inbox"`   // received, not yet stored
+	Outbox  int `json:"outbox"`  // waiting to be said, those that wait for their time included
+	Ready   int `json:"ready"`   // of these, what could leave now
+	Sending int `json:"sending"` // calls under way
+	Jobs    int `json:"jobs"`    // work outside under way
+	Errors  int `json:"errors"`  // since the start
+	Rooms   int `json:"rooms"`
+}
+
+// Idle is whether nothing moves and nothing waits.
+func (s Status) Idle() bool { return s.Inbox+s.Outbox+s.Sending+s.Jobs == 0 }
+
+// Settled is whether all has happened that can happen now.
+func (s Status) Settled() bool { return s.Inbox+s.Ready+s.Sending+s.Jobs == 0 }
+
+// Status tells what is under way.
+func (e *Engine) Status() Status {
+	e.out.mu.Lock()
+	ready, _ := e.out.ready()
+	s := Status{Outbox: len(e.out.byID), Ready: len(ready), Sending: len(e.out.sending)}
+	e.out.mu.Unlock()
+	e.mu.Lock()
+	s.Inbox, s.Jobs, s.Errors = e.pending, len(e.jobs.running), e.errs
+	e.mu.Unlock()
+	e.cache.mu.RLock()
+	s.Rooms = len(e.cache.rooms)
+	e.cache.mu.RUnlock()
+	return s
+}
+
+// Wait returns when the status is as wanted: for tests and talk, which never wait for a fixed time.
+func (e *Engine) Wait(ctx context.Context, wanted func(Status) bool) error {
+	for {
+		e.mu.Lock()
+		changed := e.changed
+		e.mu.Unlock()
+		if wanted(e.Status()) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-e.stopped:
+			return ErrStopped
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Stopped is closed when the engine has stopped.
+func (e *Engine) Stopped() <-chan struct{} { return e.stopped }
+
+func socketPath(dir string) string { return filepath.Join(dir, "status.sock") }
+
+// ServeStatus answers on a unix socket in the state directory until ctx ends: each connection gets the status as one line of
+// JSON, at once ("now") or when the bot is idle ("idle").
+func (e *Engine) ServeStatus(ctx context.Context) error {
+	path := socketPath(e.cfg.Dir)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return fmt.Errorf("the status socket cannot be opened: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return err
+	}
+	e.goes(func() { <-ctx.Done(); l.Close() })
+	e.goes(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			e.goes(func() { defer c.Close(); e.answerStatus(ctx, c) })
+		}
+	})
+	return nil
+}
+
+func (e *Engine) answerStatus(ctx context.Context, c net.Conn) {
+	var ask string
+	c.SetReadDeadline(time.Now().Add(time.Second))
+	if _, err := fmt.Fscanln(c, &ask); err != nil {
+		return
+	}
+	if ask == "idle" {
+		if err := e.Wait(ctx, Status.Idle); err != nil {
+			return
+		}
+	}
+	// A client that has gone is no error of ours.
+	_ = json.NewEncoder(c).Encode(e.Status())
+}
+
+// AskStatus asks a running bot for its status; with idle it waits until the bot is idle or ctx ends.
+func AskStatus(ctx context.Context, dir string, idle bool) (Status, error) {
+	var s Status
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", socketPath(dir))
+	if err != nil {
+		return s, fmt.Errorf("no Starling is running on this state directory: %w", err)
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	ask := "now"
+	if idle {
+		ask = "idle"
+	}
+	if _, err := fmt.Fprintln(c, ask); err != nil {
+		return s, err
+	}
+	return s, json.NewDecoder(c).Decode(&s)
+}
