@@ -33,7 +33,7 @@ func isMessage(key string) bool {
 	if strings.Contains(rest, ".") {
 		return false
 	}
-	return !slices.Contains([]string{"word", "command", "param", "example", "term", "span", "list", "date"}, head)
+	return !slices.Contains([]string{"word", "command", "param", "example", "term", "span", "list", "date", "help", "choice"}, head)
 }
 
 // CheckEntry compares an entry with the English one that it translates (for English, with itself) and returns all that is

@@ -23,7 +23,8 @@ const (
 func Clean(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	s = strings.ReplaceAll(s, "\r\n", "\n")
-	// What one step drops can bring together what the other would have changed; each only takes away, so this ends.
+	// What one step drops can bring together what another would have changed. As marks are few on each letter, this ends
+	// after two or three rounds.
 	for {
 		t := tidyLines(norm.NFC.String(dropTricks(s)))
 		if t == s {
@@ -70,7 +71,7 @@ func dropTricks(s string) string {
 		case r != '\n' && unicode.IsControl(r), isInvisible(r):
 			continue
 		}
-		if unicode.In(r, unicode.Mn, unicode.Me) && r != vs16 {
+		if stacks(r) {
 			if isDiacritic(r) {
 				diacritics++
 			}
@@ -115,6 +116,11 @@ func isInvisible(r rune) bool {
 // visibleFormat reports the format characters (Cf) that do show: number and verse signs, Egyptian joiners and the like.
 func visibleFormat(r rune) bool {
 	return unicode.Is(unicode.Prepended_Concatenation_Mark, r) || r >= 0x13430 && r <= 0x1343F
+}
+
+// stacks reports marks that are drawn onto the letter before them.
+func stacks(r rune) bool {
+	return r != vs16 && unicode.In(r, unicode.Mn, unicode.Me) || unicode.Is(unicode.Mc, r) && norm.NFC.PropertiesString(string(r)).CCC() != 0
 }
 
 func isDiacritic(r rune) bool {

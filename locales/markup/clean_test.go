@@ -36,6 +36,7 @@ func TestClean(t *testing.T) {
 		{"Sinhala conjunct", "ශ\u0DCA\u200Dරී", "ශ\u0DCA\u200Dරී"},
 		{"tower of marks", "Z" + strings.Repeat("\u0336\u0322\u0349", 40), "Z\u0336\u0322\u0349"},
 		{"Thai tower", "ส" + strings.Repeat("\u0E47", 50), "ส" + strings.Repeat("\u0E47", maxMarks)},
+		{"tower of spacing marks", "가" + strings.Repeat("\u302E", 50), "가" + strings.Repeat("\u302E", maxMarks)},
 		{"Vietnamese", "Việt Nam: tiếng", "Việt Nam: tiếng"},
 		{"harakat", "مُدَرِّسَةٌ", norm.NFC.String("مُدَرِّسَةٌ")},
 		{"blank lines", "\n\n a  \n\n \n\t\nb\n", "a\n\nb"},
@@ -56,7 +57,7 @@ var hostile = []string{
 	"- a\n  b\n- c\n\nd", "**a\n- b**", "@room @ana:example.org https://matrix.to/#/@ana:example.org",
 	"<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "[x](https://a\"onmouseover=\"b)", "&lt;b&gt;",
 	"\u202Eabc\u2066", "\x1b]0;title\x07", "e\u200B\u0301\u200B\u0323", "\u0344\u0344\u0344", "👩\u200D👩\u200D👧", "1\uFE0F\u20E3",
-	"🏴\U000E0067\U000E0062\U000E0073\U000E0063\U000E0074\U000E007F", "م\u200Cم", "\xf0\x28\x8c\xbc",
+	"🏴\U000E0067\U000E0062\U000E0073\U000E0063\U000E0074\U000E007F", "م\u200Cم", strings.Repeat("\u302E", 40), "\xf0\x28\x8c\xbc",
 	"a" + strings.Repeat("\u0315\u0300\u05ae\u0301", 20), strings.Repeat("[a](x", 50), strings.Repeat("**_", 50),
 }
 
