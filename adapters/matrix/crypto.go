@@ -1,0 +1,357 @@
+package matrix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/crypto"
+	"maunium.net/go/mautrix/crypto/olm"
+	"maunium.net/go/mautrix/event"
+	"maunium.net/go/mautrix/id"
+
+	"starling/bot"
+)
+
+const (
+	// holdFor is how long ciphertext without a key is kept.
+	holdFor = 24 * time.Hour
+	// askAfter is how long a late key may take before its sender is asked for it: it often comes one sync later.
+	askAfter = 5 * time.Second
+	// keyLife is how long a room key opens what was said with it.
+	keyLife = 24 * time.Hour
+)
+
+func newMachine(ctx context.Context, cli *mautrix.Client, st *store) (*crypto.OlmMachine, error) {
+	st.crypto.DeviceID = cli.DeviceID
+	mach := crypto.NewOlmMachine(cli, nil, st.crypto, st.state)
+	// Devices are fetched by us, outside transactions.
+	mach.DisableDecryptKeyFetching = true
+	// Old keys are ratcheted forward by us, after what they opened has been handed over.
+	mach.DisableRatchetTracking = true
+	// A message of a kind that the library does not know is still ciphertext that was opened.
+	mach.IgnorePostDecryptionParseErrors = true
+	if err := mach.Load(ctx); err != nil {
+		return nil, fmt.Errorf("the Matrix keys in %s cannot be read: %w", databaseFile, err)
+	}
+	return mach, nil
+}
+
+// checkDevice makes sure that the homeserver has the keys of this device and no others. Where it has none yet, they are uploaded.
+func checkDevice(ctx context.Context, cli *mautrix.Client, mach *crypto.OlmMachine) error {
+	resp, err := cli.QueryKeys(ctx, &mautrix.ReqQueryKeys{DeviceKeys: mautrix.DeviceKeysRequest{cli.UserID: {cli.DeviceID}}})
+	if err != nil {
+		return err
+	}
+	device, ok := resp.DeviceKeys[cli.UserID][cli.DeviceID]
+	shared := mach.GetAccount().Shared
+	switch {
+	case (!ok || len(device.Keys) == 0) && !shared:
+		return mach.ShareKeys(ctx, -1)
+	case !ok || len(device.Keys) == 0, !shared, device.Keys.GetEd25519(cli.DeviceID) != mach.OwnIdentity().SigningKey:
+		return ErrDeviceLost
+	}
+	return nil
+}
+
+// keyArrived notes that what waits for a room key can be tried again. The library calls it.
+func (a *Adapter) keyArrived(_ context.Context, _ id.RoomID, session id.SessionID, _ uint32) {
+	a.arrivedMu.Lock()
+	defer a.arrivedMu.Unlock()
+	a.arrived[session] = true
+}
+
+func (a *Adapter) takeArrived() []id.SessionID {
+	a.arrivedMu.Lock()
+	defer a.arrivedMu.Unlock()
+	var out []id.SessionID
+	for s := range a.arrived {
+		out = append(out, s)
+	}
+	clear(a.arrived)
+	slices.Sort(out)
+	return out
+}
+
+func (a *Adapter) putArrived(sessions []id.SessionID) {
+	a.arrivedMu.Lock()
+	defer a.arrivedMu.Unlock()
+	for _, s := range sessions {
+		a.arrived[s] = true
+	}
+}
+
+// toDevice handles messages between devices: above all, room keys. An Olm message can be opened once, so what it brings is
+// stored in one transaction with the step of the ratchet that opened it; after a crash it opens again.
+func (a *Adapter) toDevice(ctx context.Context, events []*event.Event) error {
+	for _, evt := range events {
+		evt.Type.Class = event.ToDeviceEventType
+		if err := evt.Content.ParseRaw(evt.Type); err != nil {
+			continue
+		}
+		if _, encrypted := evt.Content.Parsed.(*event.EncryptedEventContent); !encrypted {
+			a.guard("to-device message", func() { a.mach.HandleToDeviceEvent(ctx, evt) })
+			continue
+		}
+		if err := a.olmMessage(ctx, evt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Adapter) olmMessage(ctx context.Context, evt *event.Event) error {
+	a.olm.Lock()
+	defer a.olm.Unlock()
+	// Not store.txn: the first statement must come under the library's Olm lock; cryptoStore sees to it.
+	err := a.store.db.DoTxn(ctx, nil, func(ctx context.Context) error {
+		a.guard("to-device message", func() { a.mach.HandleToDeviceEvent(ctx, evt) })
+		return ctx.Err()
+	})
+	if err == nil {
+		return nil
+	}
+	// The sessions in memory are now ahead of those on disk: forget them.
+	a.store.crypto.InitFields()
+	a.store.crypto.Account = nil
+	return errors.Join(err, a.mach.Load(ctx))
+}
+
+// guard keeps a message that the library stumbles over from stopping all others.
+func (a *Adapter) guard(what string, fn func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			a.log.Error().Str("what", what).Msg("Something that came in made the Matrix library panic; it was passed over")
+		}
+	}()
+	fn()
+}
+
+// devicesChanged keeps the device lists current. What cannot be fetched now stays marked and is tried with the next sync.
+func (a *Adapter) devicesChanged(ctx context.Context, changed []id.UserID) error {
+	if len(changed) > 0 {
+		if err := a.store.crypto.MarkTrackedUsersOutdated(ctx, changed); err != nil {
+			return err
+		}
+	}
+	outdated, err := a.store.crypto.GetOutdatedTrackedUsers(ctx)
+	if err != nil || len(outdated) == 0 {
+		return err
+	}
+	a.fetchDevices(ctx, outdated)
+	return nil
+}
+
+func (a *Adapter) fetchDevices(ctx context.Context, people []id.UserID) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	if _, err := a.mach.FetchKeys(ctx, people, true); err != nil {
+		a.log.Warn().Err(clean(err)).Int("people", len(people)).Msg("Devices could not be fetched; trying again with the next sync")
+	}
+}
+
+// knowSenders fetches the devices behind encrypted events, so that what they say about trust is known when they are opened.
+func (a *Adapter) knowSenders(ctx context.Context, events []*event.Event) error {
+	seen := map[string]bool{}
+	var people []id.UserID
+	for _, evt := range events {
+		if evt.Type.Type != event.EventEncrypted.Type || evt.Sender == a.me {
+			continue
+		}
+		//lint:ignore SA1019 deprecated in the specification, and the only hint before decryption
+		key, _ := evt.Content.Raw["sender_key"].(string)
+		if seen[evt.Sender.String()+key] {
+			continue
+		}
+		seen[evt.Sender.String()+key] = true
+		known, err := a.store.crypto.GetDevices(ctx, evt.Sender)
+		if err != nil {
+			return err
+		}
+		ok := known != nil
+		if ok && key != "" {
+			ok = false
+			for _, d := range known {
+				ok = ok || d.IdentityKey.String() == key
+			}
+		}
+		if !ok && !slices.Contains(people, evt.Sender) {
+			people = append(people, evt.Sender)
+		}
+	}
+	if len(people) > 0 {
+		a.fetchDevices(ctx, people)
+	}
+	return nil
+}
+
+// errHeld says that an event cannot be opened yet.
+var errHeld = errors.New("the room key has not come yet")
+
+// decrypt opens an event. It returns errHeld where a key may still come, nil without an error where nothing ever will,
+// and an error of the database as it is.
+func (a *Adapter) decrypt(ctx context.Context, evt *event.Event) (plain *event.Event, err error) {
+	a.guard("encrypted message", func() {
+		if perr := evt.Content.ParseRaw(event.EventEncrypted); perr != nil && !errors.Is(perr, event.ErrContentAlreadyParsed) {
+			return
+		}
+		plain, err = a.mach.DecryptMegolmEvent(ctx, evt)
+	})
+	switch {
+	case err == nil:
+		return plain, nil
+	case storeFailed(err):
+		return nil, err
+	case errors.Is(err, crypto.ErrNoSessionFound), errors.Is(err, crypto.ErrGroupSessionWithheld), errors.Is(err, olm.ErrUnknownMessageIndex):
+		return nil, errHeld
+	}
+	a.log.Warn().Str("room", a.cfg.Hash(evt.RoomID.String())).Msg("An encrypted message could not be opened")
+	return nil, nil
+}
+
+func trust(evt *event.Event) bot.Trust {
+	switch {
+	case !evt.Mautrix.WasEncrypted:
+		return bot.TrustUnknown
+	case evt.Mautrix.TrustState >= id.TrustStateCrossSignedTOFU:
+		return bot.TrustSigned
+	default:
+		return bot.TrustUnsigned
+	}
+}
+
+// encrypt makes ciphertext for everyone in the room, sharing a new room key first where one is due.
+func (a *Adapter) encrypt(ctx context.Context, rid id.RoomID, evtType event.Type, content any) (*event.EncryptedEventContent, error) {
+	enc, err := a.mach.EncryptMegolmEvent(ctx, rid, evtType, content)
+	if err == nil || !crypto.IsShareError(err) {
+		return enc, err
+	}
+	people, err := a.store.state.GetRoomJoinedOrInvitedMembers(ctx, rid)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.shareKey(ctx, rid, people); err != nil {
+		return nil, err
+	}
+	return a.mach.EncryptMegolmEvent(ctx, rid, evtType, content)
+}
+
+func (a *Adapter) shareKey(ctx context.Context, rid id.RoomID, people []id.UserID) error {
+	a.olm.Lock()
+	defer a.olm.Unlock()
+	return a.mach.ShareGroupSession(ctx, rid, people)
+}
+
+// askForKeys asks the senders of held events, and the bot's other devices, for keys that are late. Each key is asked for once.
+func (a *Adapter) askForKeys(ctx context.Context) {
+	held, err := a.store.heldUnasked(ctx, a.cfg.Now().Add(-askAfter))
+	if err != nil {
+		a.log.Warn().Err(clean(err)).Msg("Held messages could not be read")
+		return
+	}
+	asked := map[id.SessionID]bool{}
+	for _, evt := range held {
+		if evt.Content.ParseRaw(event.EventEncrypted) != nil {
+			continue
+		}
+		c := evt.Content.AsEncrypted()
+		if asked[c.SessionID] {
+			continue
+		}
+		asked[c.SessionID] = true
+		//lint:ignore SA1019 older clients look for the sender key
+		err := a.mach.SendRoomKeyRequest(ctx, evt.RoomID, c.SenderKey, c.SessionID, "", map[id.UserID][]id.DeviceID{evt.Sender: {"*"}, a.me: {"*"}})
+		if err == nil {
+			err = a.store.markAsked(ctx, c.SessionID)
+		}
+		if err != nil {
+			a.log.Warn().Err(clean(err)).Msg("A late room key could not be asked for")
+			return
+		}
+	}
+}
+
+// forget removes what has had its time: held ciphertext, reactions, and the power of old room keys. A key itself stays while its
+// owner may go on using it (people's clients use one for up to a week and do not send it again), but it is moved
+// forward past all that was said more than keyLife ago, so that it cannot open that any more.
+func (a *Adapter) forget(ctx context.Context) error {
+	now := a.cfg.Now()
+	for query, before := range map[string]time.Time{
+		`DELETE FROM matrix_held WHERE held_at < $1`:     now.Add(-holdFor),
+		`DELETE FROM matrix_own WHERE seen_at < $1`:      now.AddDate(0, 0, -30),
+		`DELETE FROM matrix_reaction WHERE seen_at < $1`: now.AddDate(0, 0, -30),
+	} {
+		if _, err := a.store.own.Exec(ctx, query, before.UnixMilli()); err != nil {
+			return err
+		}
+	}
+	return a.ageKeys(ctx, now.Add(-keyLife))
+}
+
+func (a *Adapter) ageKeys(ctx context.Context, before time.Time) error {
+	db := a.store.crypto.DB
+	// The bot's own keys are kept only for devices that missed them and ask.
+	if _, err := db.Exec(ctx, `DELETE FROM crypto_megolm_inbound_session WHERE sender_key = $1 AND unixepoch(received_at) < $2`,
+		a.mach.OwnIdentity().IdentityKey, before.Unix()); err != nil {
+		return err
+	}
+	if _, err := a.store.crypto.RedactExpiredGroupSessions(ctx); err != nil {
+		return err
+	}
+	if _, err := db.Exec(ctx, `DELETE FROM crypto_megolm_inbound_session WHERE session IS NULL AND unixepoch(received_at) < $1`,
+		before.AddDate(0, 0, -30).Unix()); err != nil {
+		return err
+	}
+	type used struct {
+		Session id.SessionID
+		Room    id.RoomID
+		Next    uint32
+	}
+	rows, err := db.Query(ctx, `
+		SELECT i.session_id, s.room_id, MAX(i."index") + 1 FROM crypto_message_index i
+		JOIN crypto_megolm_inbound_session s ON s.session_id = i.session_id AND s.session IS NOT NULL
+		WHERE i.timestamp < $1 GROUP BY i.session_id, s.room_id`, before.UnixMilli())
+	if err != nil {
+		return err
+	}
+	var old []used
+	for rows.Next() {
+		var u used
+		if err := rows.Scan(&u.Session, &u.Room, &u.Next); err != nil {
+			rows.Close()
+			return err
+		}
+		old = append(old, u)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for _, u := range old {
+		if err := a.ageKey(ctx, u.Room, u.Session, u.Next); err != nil {
+			return err
+		}
+	}
+	_, err = db.Exec(ctx, `DELETE FROM crypto_message_index WHERE timestamp < $1`, before.UnixMilli())
+	return err
+}
+
+func (a *Adapter) ageKey(ctx context.Context, rid id.RoomID, sid id.SessionID, next uint32) error {
+	return a.store.txn(ctx, func(ctx context.Context) error {
+		sess, err := a.store.crypto.GetGroupSession(ctx, rid, sid)
+		if errors.Is(err, crypto.ErrGroupSessionWithheld) || sess == nil {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if sess.Internal.FirstKnownIndex() >= next {
+			return nil
+		}
+		if err := sess.RatchetTo(next); err != nil {
+			return nil // a key that cannot be moved is damaged; it will expire
+		}
+		return a.store.crypto.PutGroupSession(ctx, sess)
+	})
+}

@@ -1,0 +1,214 @@
+package matrix
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v6"
+	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/event"
+	"maunium.net/go/mautrix/id"
+
+	"starling/bot"
+)
+
+const (
+	// roomsPerDay is how many invitations of one person are taken in a day.
+	roomsPerDay = 3
+	// tryFor is how long joining and leaving is tried: over federation both can fail at first.
+	tryFor = 24 * time.Hour
+)
+
+// mayInvite tells whether the operator lets a person invite the bot.
+func (a *Adapter) mayInvite(person id.UserID) bool {
+	for _, rule := range a.cfg.Invite {
+		switch {
+		case rule == "*",
+			strings.HasPrefix(rule, ":") && person.Homeserver() == rule[1:],
+			strings.HasPrefix(rule, "@") && person.String() == rule:
+			return true
+		}
+	}
+	return false
+}
+
+// invitation decides about an invitation: it is accepted or declined, by an errand that outlives a crash.
+func (a *Adapter) invitation(ctx context.Context, in bot.Inbox, b *batch, rid id.RoomID, state []*event.Event) error {
+	r, err := b.room(ctx, a.store, rid)
+	if err != nil {
+		return err
+	}
+	if r.Membership == invited {
+		return nil // the same invitation again
+	}
+	var inviter id.UserID
+	direct := false
+	for _, evt := range state {
+		switch {
+		case evt.Type.Type == event.StateMember.Type && evt.StateKey != nil && *evt.StateKey == a.me.String():
+			inviter = evt.Sender
+			direct, _ = evt.Content.Raw["is_direct"].(bool)
+		case evt.Type.Type == event.StateEncryption.Type:
+			r.Encrypted = true
+		}
+	}
+	via := inviter.Homeserver()
+	if r.Replaces == "" {
+		ok := a.mayInvite(inviter)
+		if ok {
+			if ok, err = in.InviterAllowance(ctx, Name, inviter.String(), roomsPerDay); err != nil {
+				return err
+			}
+		}
+		if !ok {
+			a.log.Info().Str("room", a.cfg.Hash(rid.String())).Str("inviter", a.cfg.Hash(inviter.String())).Msg("An invitation was declined")
+			b.want(a, rid, wantLeave, via)
+			return nil
+		}
+		r.Inviter = inviter
+	}
+	r.Membership, r.Marked = invited, direct
+	b.want(a, rid, wantJoin, via)
+	return nil
+}
+
+// follow joins the room that a room was upgraded to.
+func (a *Adapter) follow(b *batch, old *room, tombstone *event.Event) {
+	next := tombstone.Content.AsTombstone().ReplacementRoom
+	if len(next) > 255 || !strings.HasPrefix(next.String(), "!") {
+		return
+	}
+	via := tombstone.Sender.Homeserver()
+	b.errands = append(b.errands, func(ctx context.Context) error {
+		r, err := a.store.room(ctx, next)
+		if err != nil || r.Membership == joined || r.Replaces != "" {
+			return err
+		}
+		r.Membership, r.Replaces, r.Marked = invited, old.ID, old.Marked
+		if err := a.store.putRoom(ctx, r); err != nil {
+			return err
+		}
+		return a.store.want(ctx, next, wantJoin, via, a.cfg.Now())
+	})
+}
+
+func (a *Adapter) nudge() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// runErrands joins and leaves rooms, each with its own patience. Whether it worked is told by the next sync.
+func (a *Adapter) runErrands(ctx context.Context) {
+	for {
+		wait := a.doErrands(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.wake:
+		case <-time.After(wait):
+		}
+	}
+}
+
+// doErrands does what is due, side by side, and tells how long until more is.
+func (a *Adapter) doErrands(ctx context.Context) time.Duration {
+	const atOnce = 8
+	list, err := a.store.errands(ctx)
+	if err != nil {
+		a.log.Warn().Err(clean(err)).Msg("Rooms to join or leave could not be read")
+		return time.Minute
+	}
+	now := a.cfg.Now()
+	wait := time.Minute
+	var group sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for _, e := range list {
+		if d := e.NextTry.Sub(now); d > 0 {
+			wait = min(wait, d)
+			break
+		}
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			if err := a.doErrand(ctx, e); err != nil && ctx.Err() == nil {
+				a.log.Warn().Err(clean(err)).Msg("What became of a room to join or leave could not be stored")
+			}
+		})
+		wait = 0
+	}
+	group.Wait()
+	if wait == 0 {
+		wait = time.Second
+	}
+	return wait
+}
+
+func (a *Adapter) doErrand(ctx context.Context, e errand) error {
+	callCtx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var err error
+	if e.Want == wantJoin {
+		err = a.join(callCtx, e)
+	} else {
+		err = a.leave(callCtx, e.Room)
+	}
+	now := a.cfg.Now()
+	switch {
+	case err == nil && e.Want == wantLeave:
+		return a.store.wantNothing(ctx, e.Room)
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	case now.Sub(e.WantedAt) > tryFor:
+		a.log.Warn().Str("room", a.cfg.Hash(e.Room.String())).Str("what", e.Want).Msg("A room could not be joined or left for a day; given up")
+		return errors.Join(a.store.wantNothing(ctx, e.Room), a.giveUp(ctx, e))
+	}
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = time.Second, 10*time.Minute
+	wait := pause.NextBackOff()
+	for range min(e.Tries, 20) {
+		wait = pause.NextBackOff()
+	}
+	if err == nil {
+		wait = time.Minute // joined: should the join not come down in a sync, ask again
+	} else {
+		wait = max(wait, retryAfter(err))
+		a.log.Info().Err(clean(err)).Str("room", a.cfg.Hash(e.Room.String())).Str("what", e.Want).Dur("again_in", wait).Msg("A room cannot be joined or left yet")
+	}
+	e.Tries++
+	e.NextTry = now.Add(wait)
+	return a.store.putErrand(ctx, e)
+}
+
+// giveUp forgets an invitation that could not be taken, so that the next one counts again.
+func (a *Adapter) giveUp(ctx context.Context, e errand) error {
+	r, err := a.store.room(ctx, e.Room)
+	if err != nil || e.Want != wantJoin || r.Membership != invited {
+		return err
+	}
+	r.Membership = left
+	return a.store.putRoom(ctx, r)
+}
+
+func (a *Adapter) join(ctx context.Context, e errand) error {
+	var via []string
+	if e.Via != "" {
+		via = append(via, e.Via)
+	}
+	_, err := a.cli.JoinRoom(ctx, e.Room.String(), &mautrix.ReqJoinRoom{Via: via})
+	return err
+}
+
+// leave leaves a room or declines an invitation. A room in which the bot is not counts as left.
+func (a *Adapter) leave(ctx context.Context, rid id.RoomID) error {
+	_, err := a.cli.LeaveRoom(ctx, rid)
+	if st := httpStatus(err); st == http.StatusForbidden || st == http.StatusNotFound {
+		return nil
+	}
+	return err
+}

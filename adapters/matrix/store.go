@@ -1,0 +1,395 @@
+package matrix
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"go.mau.fi/util/dbutil"
+	_ "go.mau.fi/util/dbutil/litestream" // the dialect sqlite3-fk-wal-fullsync
+	"maunium.net/go/mautrix/crypto"
+	"maunium.net/go/mautrix/event"
+	"maunium.net/go/mautrix/id"
+	"maunium.net/go/mautrix/sqlstatestore"
+
+	"starling/bot/seal"
+)
+
+//go:embed upgrades/*.sql
+var upgradeFiles embed.FS
+
+const (
+	databaseFile = "crypto.db"
+	keyFile      = "crypto.key"
+	recoveryFile = "matrix-recovery-key.txt"
+)
+
+// store is crypto.db: the library's crypto and state stores and our own tables, in one file that is never backed up.
+//
+// Transactions begin without a lock, because one begins before the library takes its Olm lock; each therefore writes first
+// (touch), so that no read of an older snapshot stands before its write.
+type store struct {
+	db     *dbutil.Database
+	own    *dbutil.Database
+	crypto *cryptoStore
+	state  *stateStore
+	box    *seal.Box
+}
+
+const touchQuery = `UPDATE matrix_session SET id = id WHERE id = 0`
+
+// openStore opens the database in dir. Where there is none it makes one if create holds, else the error is ErrNotLoggedIn.
+func openStore(ctx context.Context, dir string, create bool) (*store, error) {
+	file := filepath.Join(dir, databaseFile)
+	_, err := os.Stat(file)
+	exists := err == nil
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("the Matrix database cannot be reached: %w", err)
+	case !exists && !create:
+		return nil, ErrNotLoggedIn
+	case !exists:
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("the state directory cannot be made: %w", err)
+		}
+		// SQLite gives its side files the mode of this one.
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("the Matrix database cannot be made: %w", err)
+		}
+		f.Close()
+	}
+	key, err := seal.LoadKey(filepath.Join(dir, keyFile), !exists, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	box, err := seal.New(key, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	db, err := dbutil.NewWithDialect("file:"+uriPath.Replace(file), "sqlite3-fk-wal-fullsync")
+	if err != nil {
+		return nil, err
+	}
+	db.RawDB.SetMaxOpenConns(16)
+	db.RawDB.SetMaxIdleConns(16)
+	s := &store{db: db, box: box}
+	s.own = db.Child("matrix_version", dbutil.BuildUpgradeTable().WithFSPath(upgradeFiles, "upgrades").Finish(), nil)
+	s.state = &stateStore{SQLStateStore: sqlstatestore.NewSQLStateStore(db, nil, false), box: box}
+	s.state.DisableNameDisambiguation = true
+	s.crypto = &cryptoStore{SQLCryptoStore: crypto.NewSQLCryptoStore(db, nil, "", "", key)}
+	for _, part := range []*dbutil.Database{s.own, s.state.Database, s.crypto.DB} {
+		if err := part.Upgrade(ctx); err != nil {
+			db.Close()
+			return nil, fmt.Errorf("the Matrix database %s cannot be used (damaged, or from a newer version of Starling): %w", databaseFile, err)
+		}
+	}
+	return s, nil
+}
+
+// uriPath is a path as SQLite's file: names want it.
+var uriPath = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
+
+func (s *store) close() error { return s.db.Close() }
+
+// txn runs fn in a transaction that holds the write lock from its first statement.
+func (s *store) txn(ctx context.Context, fn func(ctx context.Context) error) error {
+	return s.own.DoTxn(ctx, nil, func(ctx context.Context) error {
+		if _, err := s.own.Exec(ctx, touchQuery); err != nil {
+			return err
+		}
+		return fn(ctx)
+	})
+}
+
+// storeFailed tells a failure of the database, after which nothing may be acknowledged, from one of the message.
+func storeFailed(err error) bool {
+	var se sqlite3.Error
+	return errors.As(err, &se) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// session is the login.
+type session struct {
+	Homeserver  string
+	UserID      id.UserID
+	DeviceID    id.DeviceID
+	AccessToken string
+	Ready       bool
+}
+
+func (s *store) session(ctx context.Context) (*session, error) {
+	var v session
+	var token []byte
+	err := s.own.QueryRow(ctx, `SELECT homeserver, user_id, device_id, access_token, ready FROM matrix_session WHERE id = 1`).
+		Scan(&v.Homeserver, &v.UserID, &v.DeviceID, &token, &v.Ready)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	open, err := s.box.Open("matrix_session:access_token:1", token)
+	v.AccessToken = string(open)
+	return &v, err
+}
+
+func (s *store) putSession(ctx context.Context, v session) error {
+	token := s.box.Seal("matrix_session:access_token:1", []byte(v.AccessToken))
+	_, err := s.own.Exec(ctx, `
+		INSERT INTO matrix_session (id, homeserver, user_id, device_id, access_token, ready) VALUES (1, $1, $2, $3, $4, $5)
+		ON CONFLICT (id) DO UPDATE SET homeserver = excluded.homeserver, user_id = excluded.user_id, device_id = excluded.device_id,
+			access_token = excluded.access_token, ready = excluded.ready
+	`, v.Homeserver, v.UserID, v.DeviceID, token, v.Ready)
+	return err
+}
+
+func (s *store) syncToken(ctx context.Context) (token string, err error) {
+	err = s.own.QueryRow(ctx, `SELECT sync_token FROM matrix_session WHERE id = 1`).Scan(&token)
+	return
+}
+
+// What the bot's own place in a room can be.
+const (
+	invited = "invited" // and the invitation was accepted
+	opened  = "opened"  // made by the bot, not yet seen in a sync
+	joined  = "joined"
+	left    = "left"
+)
+
+// What the bot can still have to do.
+const (
+	wantJoin  = "join"
+	wantLeave = "leave"
+)
+
+// room is what the adapter itself remembers of a room; members and power levels are in the state store.
+type room struct {
+	ID         id.RoomID
+	Membership string
+	Inviter    id.UserID
+	Replaces   id.RoomID
+	Name       string
+	Encrypted  bool
+	Marked     bool
+	Direct     bool
+	LastEvent  id.EventID
+}
+
+const roomColumns = `room_id, membership, inviter, replaces, name, encrypted, marked, direct, last_event`
+
+func (s *store) scanRoom(row dbutil.Scannable) (*room, error) {
+	var r room
+	var name []byte
+	if err := row.Scan(&r.ID, &r.Membership, &r.Inviter, &r.Replaces, &name, &r.Encrypted, &r.Marked, &r.Direct, &r.LastEvent); err != nil {
+		return nil, err
+	}
+	open, err := s.box.Open("matrix_room:name:"+r.ID.String(), name)
+	r.Name = string(open)
+	return &r, err
+}
+
+// room gives what is known of a room; of an unknown one, a blank.
+func (s *store) room(ctx context.Context, rid id.RoomID) (*room, error) {
+	r, err := s.scanRoom(s.own.QueryRow(ctx, `SELECT `+roomColumns+` FROM matrix_room WHERE room_id = $1`, rid))
+	if errors.Is(err, sql.ErrNoRows) {
+		return &room{ID: rid}, nil
+	}
+	return r, err
+}
+
+func (s *store) joinedRooms(ctx context.Context) ([]*room, error) {
+	rows, err := s.own.Query(ctx, `SELECT `+roomColumns+` FROM matrix_room WHERE membership = $1 ORDER BY room_id`, joined)
+	return dbutil.NewRowIterWithError(rows, s.scanRoom, err).AsList()
+}
+
+// directRooms lists the direct chats, also such as were opened and have not come down in a sync yet.
+func (s *store) directRooms(ctx context.Context) ([]*room, error) {
+	rows, err := s.own.Query(ctx, `SELECT `+roomColumns+` FROM matrix_room WHERE direct AND membership IN ($1, $2) ORDER BY room_id`, joined, opened)
+	return dbutil.NewRowIterWithError(rows, s.scanRoom, err).AsList()
+}
+
+func (s *store) putRoom(ctx context.Context, r *room) error {
+	var name []byte
+	if r.Name != "" {
+		name = s.box.Seal("matrix_room:name:"+r.ID.String(), []byte(r.Name))
+	}
+	_, err := s.own.Exec(ctx, `
+		INSERT INTO matrix_room (`+roomColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		ON CONFLICT (room_id) DO UPDATE SET membership = excluded.membership, inviter = excluded.inviter, replaces = excluded.replaces,
+			name = excluded.name, encrypted = matrix_room.encrypted OR excluded.encrypted, marked = excluded.marked,
+			direct = excluded.direct, last_event = excluded.last_event
+	`, r.ID, r.Membership, r.Inviter, r.Replaces, name, r.Encrypted, r.Marked, r.Direct, r.LastEvent)
+	return err
+}
+
+// errand is a room that the bot still has to join or leave.
+type errand struct {
+	Room     id.RoomID
+	Want     string
+	Via      string
+	WantedAt time.Time
+	NextTry  time.Time
+	Tries    int
+}
+
+func (s *store) want(ctx context.Context, rid id.RoomID, what, via string, now time.Time) error {
+	_, err := s.own.Exec(ctx, `
+		INSERT INTO matrix_room (room_id, membership, want, via, wanted_at, next_try, tries) VALUES ($1, '', $2, $3, $4, $4, 0)
+		ON CONFLICT (room_id) DO UPDATE SET want = excluded.want, via = excluded.via, wanted_at = excluded.wanted_at,
+			next_try = excluded.next_try, tries = 0
+	`, rid, what, via, now.UnixMilli())
+	return err
+}
+
+func (s *store) wantNothing(ctx context.Context, rid id.RoomID) error {
+	_, err := s.own.Exec(ctx, `UPDATE matrix_room SET want = '' WHERE room_id = $1`, rid)
+	return err
+}
+
+func (s *store) putErrand(ctx context.Context, e errand) error {
+	_, err := s.own.Exec(ctx, `UPDATE matrix_room SET next_try = $2, tries = $3 WHERE room_id = $1 AND want = $4`,
+		e.Room, e.NextTry.UnixMilli(), e.Tries, e.Want)
+	return err
+}
+
+func (s *store) errands(ctx context.Context) ([]errand, error) {
+	rows, err := s.own.Query(ctx, `SELECT room_id, want, via, wanted_at, next_try, tries FROM matrix_room WHERE want <> '' ORDER BY next_try`)
+	return dbutil.NewRowIterWithError(rows, func(row dbutil.Scannable) (e errand, err error) {
+		var at, next int64
+		err = row.Scan(&e.Room, &e.Want, &e.Via, &at, &next, &e.Tries)
+		e.WantedAt, e.NextTry = time.UnixMilli(at), time.UnixMilli(next)
+		return
+	}, err).AsList()
+}
+
+// hold keeps an event that cannot be decrypted yet.
+func (s *store) hold(ctx context.Context, evt *event.Event, session id.SessionID, now time.Time) error {
+	data, err := json.Marshal(evt)
+	if err != nil {
+		return err
+	}
+	_, err = s.own.Exec(ctx, `
+		INSERT INTO matrix_held (event_id, room_id, session_id, event, held_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (event_id) DO NOTHING
+	`, evt.ID, evt.RoomID, session, string(data), now.UnixMilli())
+	return err
+}
+
+func (s *store) release(ctx context.Context, eid id.EventID) error {
+	_, err := s.own.Exec(ctx, `DELETE FROM matrix_held WHERE event_id = $1`, eid)
+	return err
+}
+
+func scanHeld(row dbutil.Scannable) (*event.Event, error) {
+	var data string
+	var evt event.Event
+	if err := row.Scan(&data); err != nil {
+		return nil, err
+	}
+	return &evt, json.Unmarshal([]byte(data), &evt)
+}
+
+// heldFor lists what waits for a room key, oldest first; session "" gives everything.
+func (s *store) heldFor(ctx context.Context, session id.SessionID) ([]*event.Event, error) {
+	rows, err := s.own.Query(ctx, `SELECT event FROM matrix_held WHERE $1 = '' OR session_id = $1 ORDER BY held_at, rowid`, session)
+	return dbutil.NewRowIterWithError(rows, scanHeld, err).AsList()
+}
+
+// heldUnasked lists what has waited since before the given time and whose key nobody has been asked for.
+func (s *store) heldUnasked(ctx context.Context, before time.Time) ([]*event.Event, error) {
+	rows, err := s.own.Query(ctx, `SELECT event FROM matrix_held WHERE NOT asked AND held_at <= $1 ORDER BY held_at LIMIT 100`, before.UnixMilli())
+	return dbutil.NewRowIterWithError(rows, scanHeld, err).AsList()
+}
+
+func (s *store) markAsked(ctx context.Context, session id.SessionID) error {
+	_, err := s.own.Exec(ctx, `UPDATE matrix_held SET asked = true WHERE session_id = $1`, session)
+	return err
+}
+
+// reaction is one that somebody put on a message of the bot.
+type reaction struct {
+	ID, Target id.EventID
+	Person     id.UserID
+	Emoji      string
+}
+
+func (s *store) putReaction(ctx context.Context, r reaction, now time.Time) error {
+	_, err := s.own.Exec(ctx, `INSERT INTO matrix_reaction (event_id, target, person, emoji, seen_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (event_id) DO NOTHING`,
+		r.ID, r.Target, r.Person, r.Emoji, now.UnixMilli())
+	return err
+}
+
+func (s *store) reaction(ctx context.Context, eid id.EventID) (*reaction, error) {
+	r := reaction{ID: eid}
+	err := s.own.QueryRow(ctx, `SELECT target, person, emoji FROM matrix_reaction WHERE event_id = $1`, eid).Scan(&r.Target, &r.Person, &r.Emoji)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return &r, err
+}
+
+func (s *store) putOwn(ctx context.Context, eid id.EventID, now time.Time) error {
+	_, err := s.own.Exec(ctx, `INSERT INTO matrix_own (event_id, seen_at) VALUES ($1, $2) ON CONFLICT (event_id) DO NOTHING`, eid, now.UnixMilli())
+	return err
+}
+
+func (s *store) isOwn(ctx context.Context, eid id.EventID) (own bool, err error) {
+	err = s.own.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM matrix_own WHERE event_id = $1)`, eid).Scan(&own)
+	return
+}
+
+// stateStore keeps display names sealed: they are the only free text in the library's tables.
+type stateStore struct {
+	*sqlstatestore.SQLStateStore
+	box *seal.Box
+}
+
+func namePlace(rid id.RoomID, person id.UserID) string {
+	return "mx_user_profile:displayname:" + rid.String() + person.String()
+}
+
+// putMember stores one row of the member list.
+func (s *stateStore) putMember(ctx context.Context, rid id.RoomID, person id.UserID, m *event.MemberEventContent) error {
+	kept := event.MemberEventContent{Membership: m.Membership}
+	if m.Displayname != "" {
+		kept.Displayname = string(s.box.Seal(namePlace(rid, person), []byte(clip(m.Displayname, maxName))))
+	}
+	return s.SetMember(ctx, rid, person, &kept)
+}
+
+// name gives a person's display name in a room, "" where none is known.
+func (s *stateStore) name(ctx context.Context, rid id.RoomID, person id.UserID) (string, error) {
+	m, err := s.TryGetMember(ctx, rid, person)
+	if err != nil || m == nil {
+		return "", err
+	}
+	return s.openName(rid, person, m.Displayname), nil
+}
+
+func (s *stateStore) openName(rid id.RoomID, person id.UserID, sealed string) string {
+	name, err := s.box.Open(namePlace(rid, person), []byte(sealed))
+	if err != nil {
+		return "" // a name is decoration: without it the person is shown by address
+	}
+	return string(name)
+}
+
+// cryptoStore takes the write lock as the first thing under the library's Olm lock, so that a transaction around the
+// handling of a to-device message never waits for one while holding the other.
+type cryptoStore struct{ *crypto.SQLCryptoStore }
+
+func (s *cryptoStore) GetOlmHash(ctx context.Context, hash [32]byte) (time.Time, error) {
+	if _, err := s.DB.Exec(ctx, touchQuery); err != nil {
+		return time.Time{}, err
+	}
+	return s.SQLCryptoStore.GetOlmHash(ctx, hash)
+}

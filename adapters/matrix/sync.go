@@ -1,0 +1,518 @@
+package matrix
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v6"
+	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/event"
+	"maunium.net/go/mautrix/id"
+
+	"starling/bot"
+)
+
+const (
+	pollFor       = 30 * time.Second
+	timelineLimit = 100
+	// A gap in a timeline is filled at most so far back.
+	gapAge    = 24 * time.Hour
+	gapEvents = 5000
+	gapPage   = 100
+)
+
+// syncFilter asks only for what is read. Members come whole: keys must reach all of them.
+var syncFilter = func() string {
+	none := map[string]any{"not_types": []string{"*"}}
+	filter, err := json.Marshal(map[string]any{
+		"presence":     none,
+		"account_data": map[string]any{"types": []string{"m.direct"}},
+		"room": map[string]any{
+			"account_data": none,
+			"ephemeral":    none,
+			"state":        map[string]any{"types": stateTypes},
+			"timeline":     map[string]any{"limit": timelineLimit, "types": timelineTypes},
+		},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return string(filter)
+}()
+
+var (
+	stateTypes    = []string{"m.room.member", "m.room.power_levels", "m.room.create", "m.room.encryption", "m.room.history_visibility", "m.room.name", "m.room.tombstone"}
+	timelineTypes = append([]string{"m.room.message", "m.room.encrypted", "m.reaction", "m.room.redaction", "m.sticker"}, stateTypes...)
+)
+
+// events is a list in which a malformed event is passed over: one of them must not stop all that follow.
+type events []*event.Event
+
+func (e *events) UnmarshalJSON(data []byte) error {
+	var raw []json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	for _, one := range raw {
+		var evt event.Event
+		if json.Unmarshal(one, &evt) == nil {
+			*e = append(*e, &evt)
+		}
+	}
+	return nil
+}
+
+type eventList struct {
+	Events events `json:"events"`
+}
+
+type joinedRoom struct {
+	State    eventList `json:"state"`
+	Timeline struct {
+		eventList
+		Limited   bool   `json:"limited"`
+		PrevBatch string `json:"prev_batch"`
+	} `json:"timeline"`
+}
+
+// response is what is read of an answer to /sync.
+type response struct {
+	NextBatch      string              `json:"next_batch"`
+	AccountData    eventList           `json:"account_data"`
+	ToDevice       eventList           `json:"to_device"`
+	DeviceLists    mautrix.DeviceLists `json:"device_lists"`
+	DeviceOTKCount *mautrix.OTKCount   `json:"device_one_time_keys_count"`
+	Rooms          struct {
+		Join   map[id.RoomID]*joinedRoom `json:"join"`
+		Invite map[id.RoomID]*struct {
+			State eventList `json:"invite_state"`
+		} `json:"invite"`
+		Leave map[id.RoomID]*struct{} `json:"leave"`
+	} `json:"rooms"`
+}
+
+// batch is what comes of one answer to /sync: what the engine is told and what is stored after it has taken it.
+type batch struct {
+	in        []bot.Incoming
+	rooms     map[id.RoomID]*room
+	held      []*event.Event
+	released  []id.EventID
+	own       map[id.EventID]bool
+	reactions map[id.EventID]reaction
+	errands   []func(ctx context.Context) error
+}
+
+func newBatch() *batch {
+	return &batch{rooms: map[id.RoomID]*room{}, own: map[id.EventID]bool{}, reactions: map[id.EventID]reaction{}}
+}
+
+// want notes what the bot has to do in a room once the batch is stored.
+func (b *batch) want(a *Adapter, rid id.RoomID, what, via string) {
+	b.errands = append(b.errands, func(ctx context.Context) error {
+		return a.store.want(ctx, rid, what, via, a.cfg.Now())
+	})
+}
+
+// room gives a room as this batch will leave it.
+func (b *batch) room(ctx context.Context, s *store, rid id.RoomID) (*room, error) {
+	if r, ok := b.rooms[rid]; ok {
+		return r, nil
+	}
+	r, err := s.room(ctx, rid)
+	if err == nil {
+		b.rooms[rid] = r
+	}
+	return r, err
+}
+
+// Run implements bot.Adapter: it receives until ctx ends. The errors that it returns otherwise need an operator.
+func (a *Adapter) Run(ctx context.Context, in bot.Inbox) error {
+	ctx, cancel := context.WithCancel(quiet(ctx))
+	defer cancel()
+	a.mach.SetBackgroundCtx(ctx)
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+
+	if err := a.patiently(ctx, "The homeserver cannot be used yet", a.begin); err != nil {
+		return err
+	}
+	if err := a.reconcile(ctx, in); err != nil {
+		return err
+	}
+	work.Go(func() { a.runErrands(ctx) })
+	work.Go(func() { a.keepHouse(ctx) })
+
+	// What was held when the bot stopped is tried once, whatever keys come.
+	retryHeld := true
+	for {
+		err := a.patiently(ctx, "The homeserver cannot be reached, or its answer cannot be handled", func(ctx context.Context) error {
+			return a.syncOnce(ctx, in, &retryHeld)
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// begin makes sure that the account and this device are known to the homeserver as they are here.
+func (a *Adapter) begin(ctx context.Context) error {
+	if _, err := a.cli.Whoami(ctx); err != nil {
+		return err
+	}
+	if err := checkDevice(ctx, a.cli, a.mach); err != nil {
+		return err
+	}
+	_, err := a.mach.GetOwnCrossSigningPublicKeys(ctx)
+	return err
+}
+
+// patiently calls fn until it succeeds, with growing pauses. It gives up when ctx ends, when the engine has stopped, and where
+// only an operator can help.
+func (a *Adapter) patiently(ctx context.Context, trouble string, fn func(ctx context.Context) error) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = time.Second, time.Minute
+	for failures := 0; ; failures++ {
+		err := fn(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case loggedOut(err):
+			return ErrLoggedOut
+		case errors.Is(err, ErrDeviceLost), errors.Is(err, bot.ErrStopped):
+			return err
+		}
+		wait := max(pause.NextBackOff(), retryAfter(err))
+		a.log.Warn().Err(clean(err)).Int("failures", failures+1).Dur("again_in", wait).Msg(trouble)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-a.fatal:
+			return err
+		case <-time.After(wait):
+		}
+	}
+}
+
+// reconcile tells the engine about rooms that it and the adapter know differently: after the loss of either's database.
+func (a *Adapter) reconcile(ctx context.Context, in bot.Inbox) error {
+	return a.patiently(ctx, "The rooms cannot be compared", func(ctx context.Context) error {
+		token, err := a.store.syncToken(ctx)
+		if err != nil || token == "" {
+			return err // the first sync tells
+		}
+		known, err := in.Rooms(ctx, Name)
+		if err != nil {
+			return err
+		}
+		here, err := a.store.joinedRooms(ctx)
+		if err != nil {
+			return err
+		}
+		var out []bot.Incoming
+		for _, r := range here {
+			if i := slices.Index(known, r.ID.String()); i >= 0 {
+				known = slices.Delete(known, i, i+1)
+				continue
+			}
+			change, err := a.roomChange(ctx, r, true)
+			if err != nil {
+				return err
+			}
+			out = append(out, *change)
+		}
+		for _, rid := range known {
+			out = append(out, a.gone(id.RoomID(rid)))
+		}
+		if len(out) == 0 {
+			return nil
+		}
+		return in.Deliver(ctx, out...)
+	})
+}
+
+// syncOnce asks for what is new, hands it over, and only then moves on. After an error the same is asked for again: whatever was
+// handed over already has ids by which the engine knows it.
+func (a *Adapter) syncOnce(ctx context.Context, in bot.Inbox, retryHeld *bool) error {
+	select {
+	case err := <-a.fatal:
+		return err
+	default:
+	}
+	since, err := a.store.syncToken(ctx)
+	if err != nil {
+		return err
+	}
+	resp, err := a.poll(ctx, since)
+	if err != nil {
+		return err
+	}
+	b, tried, err := a.read(ctx, in, resp, since, *retryHeld)
+	if err != nil {
+		return err
+	}
+	if len(b.in) > 0 {
+		if err := in.Deliver(ctx, b.in...); err != nil {
+			a.putArrived(tried)
+			return fmt.Errorf("what was received could not be stored: %w", err)
+		}
+	}
+	if err := a.commit(ctx, b, resp.NextBatch); err != nil {
+		a.putArrived(tried)
+		return err
+	}
+	*retryHeld = false
+	a.readyOnce.Do(func() { close(a.ready) })
+	if len(b.errands) > 0 {
+		a.nudge()
+	}
+	return nil
+}
+
+// poll makes the call. It returns at once until the first sync after the start, so that the bot is soon current.
+func (a *Adapter) poll(ctx context.Context, since string) (*response, error) {
+	wait := pollFor
+	select {
+	case <-a.ready:
+	default:
+		wait = 0
+	}
+	limit := pollFor + 30*time.Second
+	if since == "" {
+		limit = 5 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	query := map[string]string{"timeout": strconv.FormatInt(wait.Milliseconds(), 10), "filter": syncFilter, "set_presence": "offline"}
+	if since != "" {
+		query["since"] = since
+	}
+	var resp response
+	_, err := a.cli.MakeRequest(ctx, http.MethodGet, a.cli.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "sync"}, query), nil, &resp)
+	if err == nil && resp.NextBatch == "" {
+		err = errors.New("the answer has no position")
+	}
+	return &resp, err
+}
+
+// read makes a batch of an answer. It also returns the room keys whose messages it tried.
+func (a *Adapter) read(ctx context.Context, in bot.Inbox, resp *response, since string, retryHeld bool) (b *batch, tried []id.SessionID, err error) {
+	defer func() {
+		if err != nil {
+			a.putArrived(tried)
+		}
+	}()
+	b = newBatch()
+	if err = a.devicesChanged(ctx, resp.DeviceLists.Changed); err != nil {
+		return b, nil, err
+	}
+	if err = a.toDevice(ctx, resp.ToDevice.Events); err != nil {
+		return b, nil, err
+	}
+	if resp.DeviceOTKCount != nil {
+		a.mach.HandleOTKCounts(ctx, resp.DeviceOTKCount)
+	}
+	a.mach.MarkOlmHashSavePoint(ctx)
+	tried = a.takeArrived()
+
+	if err = a.markDirect(ctx, b, resp.AccountData.Events); err != nil {
+		return b, tried, err
+	}
+	if since == "" {
+		if err = a.firstSync(ctx, in, b, resp); err != nil {
+			return b, tried, err
+		}
+	}
+	for _, rid := range slices.Sorted(maps.Keys(resp.Rooms.Leave)) {
+		if err = a.leftRoom(ctx, b, rid); err != nil {
+			return b, tried, err
+		}
+	}
+	if err = a.openHeld(ctx, b, tried, retryHeld); err != nil {
+		return b, tried, err
+	}
+	for _, rid := range slices.Sorted(maps.Keys(resp.Rooms.Join)) {
+		if err = a.readRoom(ctx, b, rid, resp.Rooms.Join[rid], since == ""); err != nil {
+			return b, tried, err
+		}
+	}
+	for _, rid := range slices.Sorted(maps.Keys(resp.Rooms.Invite)) {
+		if err = a.invitation(ctx, in, b, rid, resp.Rooms.Invite[rid].State.Events); err != nil {
+			return b, tried, err
+		}
+	}
+	return b, tried, nil
+}
+
+// commit stores what the batch leaves behind and the new position, in one transaction.
+func (a *Adapter) commit(ctx context.Context, b *batch, next string) error {
+	now := a.cfg.Now()
+	return a.store.txn(ctx, func(ctx context.Context) error {
+		for _, rid := range slices.Sorted(maps.Keys(b.rooms)) {
+			if r := b.rooms[rid]; r.Membership != "" || r.Marked {
+				if err := a.store.putRoom(ctx, r); err != nil {
+					return err
+				}
+			}
+		}
+		for _, evt := range b.held {
+			if err := a.store.hold(ctx, evt, evt.Content.AsEncrypted().SessionID, now); err != nil {
+				return err
+			}
+		}
+		for _, eid := range b.released {
+			if err := a.store.release(ctx, eid); err != nil {
+				return err
+			}
+		}
+		for eid := range b.own {
+			if err := a.store.putOwn(ctx, eid, now); err != nil {
+				return err
+			}
+		}
+		for _, r := range b.reactions {
+			if err := a.store.putReaction(ctx, r, now); err != nil {
+				return err
+			}
+		}
+		for _, todo := range b.errands {
+			if err := todo(ctx); err != nil {
+				return err
+			}
+		}
+		_, err := a.store.own.Exec(ctx, `UPDATE matrix_session SET sync_token = $1 WHERE id = 1`, next)
+		return err
+	})
+}
+
+// firstSync tells the engine which rooms it believes in are gone. The others follow from the answer itself.
+func (a *Adapter) firstSync(ctx context.Context, in bot.Inbox, b *batch, resp *response) error {
+	known, err := in.Rooms(ctx, Name)
+	if err != nil {
+		return err
+	}
+	for _, rid := range known {
+		if _, ok := resp.Rooms.Join[id.RoomID(rid)]; !ok {
+			b.in = append(b.in, a.gone(id.RoomID(rid)))
+		}
+	}
+	return nil
+}
+
+// openHeld tries ciphertext whose key has come, or all of it.
+func (a *Adapter) openHeld(ctx context.Context, b *batch, sessions []id.SessionID, all bool) error {
+	if all {
+		sessions = []id.SessionID{""}
+	}
+	for _, session := range sessions {
+		held, err := a.store.heldFor(ctx, session)
+		if err != nil {
+			return err
+		}
+		if len(held) == 0 {
+			continue
+		}
+		if err := a.knowSenders(ctx, held); err != nil {
+			return err
+		}
+		for _, evt := range held {
+			r, err := b.room(ctx, a.store, evt.RoomID)
+			if err != nil {
+				return err
+			}
+			if r.Membership == joined {
+				err := a.readMessage(ctx, b, r, evt)
+				if errors.Is(err, errHeld) {
+					continue
+				} else if err != nil {
+					return err
+				}
+			}
+			b.released = append(b.released, evt.ID)
+		}
+	}
+	return nil
+}
+
+// fillGap fetches what a limited timeline left out: back to the newest event that was handed over, and to the end of that
+// page, because events that came late over federation stand further back.
+func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.Event, error) {
+	oldest := a.cfg.Now().Add(-gapAge).UnixMilli()
+	filter, err := json.Marshal(map[string]any{"types": timelineTypes})
+	if err != nil {
+		return nil, err
+	}
+	var back []*event.Event
+	for done := false; !done && from != "" && len(back) < gapEvents; {
+		var page struct {
+			Chunk events `json:"chunk"`
+			End   string `json:"end"`
+		}
+		u := a.cli.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", r.ID, "messages"}, map[string]string{
+			"dir": "b", "from": from, "limit": strconv.Itoa(gapPage), "filter": string(filter),
+		})
+		pageCtx, cancel := context.WithTimeout(ctx, time.Minute)
+		_, err := a.cli.MakeRequest(pageCtx, http.MethodGet, u, nil, &page)
+		cancel()
+		if st := httpStatus(err); st == http.StatusForbidden || st == http.StatusNotFound {
+			a.log.Warn().Str("room", a.cfg.Hash(r.ID.String())).Msg("What was said while the bot was away cannot be read")
+			break
+		} else if err != nil {
+			return nil, err
+		}
+		for _, evt := range page.Chunk {
+			evt.RoomID = r.ID
+			switch {
+			case evt.ID == r.LastEvent:
+				done = true
+			case a.isOwnJoin(evt, true):
+				slices.Reverse(back)
+				return back, nil
+			case evt.Timestamp < oldest:
+				done = true
+			case evt.StateKey == nil:
+				back = append(back, evt)
+			}
+		}
+		if page.End == from || len(page.Chunk) == 0 {
+			break
+		}
+		from = page.End
+	}
+	slices.Reverse(back)
+	return back, nil
+}
+
+// keepHouse asks for late keys and removes what has had its time.
+func (a *Adapter) keepHouse(ctx context.Context) {
+	ask := time.NewTicker(askAfter)
+	defer ask.Stop()
+	hourly := time.NewTicker(time.Hour)
+	defer hourly.Stop()
+	tidy := func() {
+		if err := a.forget(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn().Err(clean(err)).Msg("Old keys could not be removed; trying again in an hour")
+		}
+	}
+	tidy()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ask.C:
+			a.askForKeys(ctx)
+		case <-hourly.C:
+			tidy()
+		}
+	}
+}
