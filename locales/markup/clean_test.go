@@ -65,23 +65,26 @@ func FuzzClean(f *testing.F) {
 	for _, s := range hostile {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, s string) {
-		got := Clean(s)
-		if !utf8.ValidString(got) || !norm.NFC.IsNormalString(got) {
-			t.Errorf("Clean(%+q) = %+q: not valid UTF-8 in NFC", s, got)
+	f.Fuzz(func(t *testing.T, s string) { checkClean(t, s) })
+}
+
+func checkClean(t failer, s string) {
+	t.Helper()
+	got := Clean(s)
+	if !utf8.ValidString(got) || !norm.NFC.IsNormalString(got) {
+		t.Errorf("Clean(%+q) = %+q: not valid UTF-8 in NFC", s, got)
+	}
+	if again := Clean(got); again != got {
+		t.Errorf("Clean(%+q) = %+q, and of that %+q", s, got, again)
+	}
+	if strings.TrimSpace(got) != got || strings.Contains(got, "\n\n\n") {
+		t.Errorf("Clean(%+q) = %+q: blank space left", s, got)
+	}
+	for _, r := range got {
+		if r != '\n' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			t.Errorf("Clean(%+q) = %+q: keeps %U", s, got, r)
 		}
-		if again := Clean(got); again != got {
-			t.Errorf("Clean(%+q) = %+q, and of that %+q", s, got, again)
-		}
-		if strings.TrimSpace(got) != got || strings.Contains(got, "\n\n\n") {
-			t.Errorf("Clean(%+q) = %+q: blank space left", s, got)
-		}
-		for _, r := range got {
-			if r != '\n' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-				t.Errorf("Clean(%+q) = %+q: keeps %U", s, got, r)
-			}
-		}
-	})
+	}
 }
 
 func TestTruncate(t *testing.T) {

@@ -132,7 +132,7 @@ var (
 	tags = regexp.MustCompile(`</?(strong|em|code|ul|li)>|<br>|<a href="(https?://|mailto:)[^"<>]*">|</a>`)
 )
 
-func checkHTML(t *testing.T, s string) {
+func checkHTML(t failer, s string) {
 	t.Helper()
 	got := HTML(Parse(s))
 	if clean := policy.Sanitize(got); clean != got {
@@ -147,40 +147,46 @@ func FuzzParse(f *testing.F) {
 	for _, s := range hostile {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, s string) {
-		checkHTML(t, s)
-		d := Parse(s)
-		text, styles := Styles(d)
-		if text != Plain(d) {
-			t.Errorf("Styles of %+q has another text than Plain", s)
+	f.Fuzz(func(t *testing.T, s string) { checkParse(t, s) })
+}
+
+func checkParse(t failer, s string) {
+	t.Helper()
+	checkHTML(t, s)
+	d := Parse(s)
+	text, styles := Styles(d)
+	if text != Plain(d) {
+		t.Errorf("Styles of %+q has another text than Plain", s)
+	}
+	units := len(utf16.Encode([]rune(text)))
+	for _, st := range styles {
+		if st.Start < 0 || st.Length <= 0 || st.Start+st.Length > units {
+			t.Errorf("Styles of %+q: %+v is outside of its %d units", s, st, units)
 		}
-		units := len(utf16.Encode([]rune(text)))
-		for _, st := range styles {
-			if st.Start < 0 || st.Length <= 0 || st.Start+st.Length > units {
-				t.Errorf("Styles of %+q: %+v is outside of its %d units", s, st, units)
-			}
-		}
-		if strings.ContainsRune(strings.NewReplacer("\x1b[1m", "", "\x1b[3m", "", "\x1b[36m", "", "\x1b[4m", "", "\x1b[22m", "",
-			"\x1b[23m", "", "\x1b[39m", "", "\x1b[24m", "").Replace(ANSI(d)), '\x1b') {
-			t.Errorf("ANSI of %+q lets an escape through", s)
-		}
-	})
+	}
+	if strings.ContainsRune(strings.NewReplacer("\x1b[1m", "", "\x1b[3m", "", "\x1b[36m", "", "\x1b[4m", "", "\x1b[22m", "",
+		"\x1b[23m", "", "\x1b[39m", "", "\x1b[24m", "").Replace(ANSI(d)), '\x1b') {
+		t.Errorf("ANSI of %+q lets an escape through", s)
+	}
 }
 
 func FuzzEscape(f *testing.F) {
 	for _, s := range hostile {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, s string) {
-		s = Clean(s)
-		d := Parse(Escape(s))
-		if got := Plain(d); got != s {
-			t.Errorf("%+q came back as %+q", s, got)
+	f.Fuzz(func(t *testing.T, s string) { checkEscape(t, s) })
+}
+
+func checkEscape(t failer, s string) {
+	t.Helper()
+	s = Clean(s)
+	d := Parse(Escape(s))
+	if got := Plain(d); got != s {
+		t.Errorf("%+q came back as %+q", s, got)
+	}
+	for _, b := range d.Blocks {
+		if b.List || len(b.Items[0]) > 1 || len(b.Items[0]) == 1 && b.Items[0][0].Kind != Text {
+			t.Errorf("%+q was acted upon: %+v", s, d)
 		}
-		for _, b := range d.Blocks {
-			if b.List || len(b.Items[0]) > 1 || len(b.Items[0]) == 1 && b.Items[0][0].Kind != Text {
-				t.Errorf("%+q was acted upon: %+v", s, d)
-			}
-		}
-	})
+	}
 }
