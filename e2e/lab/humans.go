@@ -1,0 +1,231 @@
+package lab
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Patience is how long a wait lasts before it fails, where the context has no deadline.
+const Patience = 30 * time.Second
+
+// Humans is the Node process in which the people's clients run.
+type Humans struct {
+	server  *Dendrite
+	process *process
+	log     string
+
+	mu     sync.Mutex // guards what follows
+	in     io.WriteCloser
+	calls  map[int]chan reply
+	number int
+}
+
+// reply is one answer of human.mjs.
+type reply struct {
+	Call  int
+	OK    json.RawMessage
+	Error string
+}
+
+// StartHumans starts the process, without anybody logged in yet; it ends with the test.
+func StartHumans(t testing.TB, server *Dendrite) *Humans {
+	t.Helper()
+	h, err := newHumans(server, filepath.Join(t.TempDir(), "humans.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.stop(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("the humans' log ends with:\n%s", lastLines(h.log, 20))
+		}
+	})
+	return h
+}
+
+func newHumans(server *Dendrite, logFile string) (*Humans, error) {
+	script, err := built("e2e", "human", "human.mjs")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := built("e2e", "human", "node_modules", "matrix-js-sdk"); err != nil {
+		return nil, err
+	}
+	node, err := exec.LookPath("node")
+	if err != nil {
+		return nil, fmt.Errorf("%w: `make setup` says how to get it", err)
+	}
+	log, err := os.Create(logFile)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() // the child has its own
+	cmd := exec.Command(node, script)
+	cmd.Stderr = log
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	// A pipe of our own, not StdoutPipe: that one is closed when the process ends, perhaps before it was read to its end.
+	out, outWriter, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdout = outWriter
+	h := &Humans{server: server, in: in, log: logFile, calls: make(map[int]chan reply)}
+	h.process, err = start(cmd)
+	outWriter.Close()
+	if err != nil {
+		out.Close()
+		return nil, err
+	}
+	go h.read(out)
+	return h, nil
+}
+
+// read hands every answer to the call that waits for it, until the process ends.
+func (h *Humans) read(out io.ReadCloser) {
+	defer out.Close()
+	scanner := bufio.NewScanner(out)
+	scanner.Buffer(nil, 64<<20)
+	for scanner.Scan() {
+		var r reply
+		if err := json.Unmarshal(scanner.Bytes(), &r); err != nil {
+			r.Error = fmt.Sprintf("human.mjs wrote %q: %v", scanner.Text(), err)
+		}
+		h.mu.Lock()
+		if waiting := h.calls[r.Call]; waiting != nil {
+			waiting <- r
+			delete(h.calls, r.Call)
+		}
+		h.mu.Unlock()
+	}
+}
+
+// stop closes the input, at which the process ends by itself.
+func (h *Humans) stop() error {
+	h.mu.Lock()
+	h.in.Close()
+	h.mu.Unlock()
+	select {
+	case <-h.process.done:
+		return h.process.err
+	case <-time.After(stopGrace):
+		return h.process.signal(syscall.SIGKILL, stopGrace)
+	}
+}
+
+// do makes one call. The script itself ends a wait in time, with an error that says what happened instead; the little
+// more that is added here is for a script that hangs.
+func (h *Humans) do(ctx context.Context, who, verb string, args map[string]any, out any) error {
+	timeout := Patience
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = time.Until(deadline)
+	}
+	line := map[string]any{"who": who, "do": verb, "timeout": timeout.Milliseconds()}
+	for key, value := range args {
+		line[key] = value
+	}
+	answer := make(chan reply, 1)
+	h.mu.Lock()
+	h.number++
+	number := h.number
+	h.calls[number] = answer
+	line["call"] = number
+	data, err := json.Marshal(line)
+	if err == nil {
+		_, err = h.in.Write(append(data, '\n'))
+	}
+	h.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	select {
+	case r := <-answer:
+		if r.Error != "" {
+			return errors.New(r.Error)
+		}
+		if out == nil {
+			return nil
+		}
+		return json.Unmarshal(r.OK, out)
+	case <-h.process.done:
+		return fmt.Errorf("the humans' process ended: %v\n%s", h.process.err, lastLines(h.log, 20))
+	case <-time.After(timeout + Patience):
+		return fmt.Errorf("human.mjs did not answer %q", verb)
+	}
+}
+
+// Options says what kind of client somebody uses.
+type Options struct {
+	// OnlySigned makes a client that gives keys to, and shows messages from, cross-signed devices only
+	// (MSC4153, "exclude insecure devices" in Element).
+	OnlySigned bool
+}
+
+// Join makes an account, logs in and sets up cross-signing, as a new user of Element does.
+func (h *Humans) Join(t testing.TB, user string, options Options) *Person {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	password := user + "-password"
+	if _, err := h.server.Register(ctx, user, password); err != nil {
+		t.Fatal(err)
+	}
+	p := &Person{Name: user, humans: h, t: t}
+	var me struct{ ID, Device string }
+	err := h.do(ctx, "", "login", map[string]any{
+		"base": h.server.URL, "user": user, "password": password, "onlySigned": options.OnlySigned,
+	}, &me)
+	if err != nil {
+		t.Fatalf("%s logs in: %v", user, err)
+	}
+	p.ID, p.Device = me.ID, me.Device
+	return p
+}
+
+// Person is somebody with a client. Its methods end the test when the client or the server refuses, and when what is
+// waited for does not come within Patience; Do returns the error instead and is safe in any goroutine.
+type Person struct {
+	Name   string // "ana"
+	ID     string // "@ana:localhost"
+	Device string
+
+	humans *Humans
+	t      testing.TB
+}
+
+// In is the same person, for a subtest.
+func (p *Person) In(t testing.TB) *Person {
+	q := *p
+	q.t = t
+	return &q
+}
+
+// Do makes one call of human.mjs.
+func (p *Person) Do(ctx context.Context, verb string, args map[string]any, out any) error {
+	if err := p.humans.do(ctx, p.ID, verb, args, out); err != nil {
+		return fmt.Errorf("%s: %s: %w", p.Name, verb, err)
+	}
+	return nil
+}
+
+func (p *Person) must(verb string, args map[string]any, out any) {
+	p.t.Helper()
+	if err := p.Do(context.Background(), verb, args, out); err != nil {
+		p.t.Fatal(err)
+	}
+}
