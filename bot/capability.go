@@ -142,9 +142,11 @@ type Answer struct {
 // Step is one question of a dialogue.
 type Step struct {
 	Field string
-	// Ask is the question, a registered message. The engine adds progress, choices and what can be typed.
-	Ask     any
-	Choices []Option
+	// Before says what was understood so far; nil where nothing is to be said. Ask is the question itself, one line that is
+	// shown in bold. Hint is an example of an answer, or nil. All are registered messages; the engine adds progress, the
+	// choices and what can be typed.
+	Before, Ask, Hint any
+	Choices           []Option
 	// Optional steps can be skipped.
 	Optional bool
 	// Parse reads an answer that is none of the choices and gives the value kept. nil: only choices count when there are

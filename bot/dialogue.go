@@ -255,6 +255,9 @@ func (t *Turn) dialogueAnswer(d *dialogue, in *Incoming) error {
 		if !s.Optional {
 			return t.again(d, CannotSkip{})
 		}
+		if d.Skipped == nil {
+			d.Skipped = map[string]bool{}
+		}
 		d.Skipped[s.Field] = true
 		delete(d.Draft, s.Field)
 		d.Single = false
@@ -431,11 +434,12 @@ func (t *Turn) question(d *dialogue, before any) (q *Question, at string, err er
 // form dresses a step as people see it.
 func (t *Turn) form(d *dialogue, steps []Step, i int, before any) *Question {
 	s := steps[i]
-	q := &Question{Before: before, Ask: s.Ask, Step: i + 1, Of: len(steps), Skip: s.Optional, First: len(d.From) == 0 && len(d.Skipped) == 0}
-	for _, e := range steps[:i] {
-		_, asked := d.From[e.Field]
-		q.Back = q.Back || asked || d.Skipped[e.Field]
+	if before == nil {
+		before = s.Before
 	}
+	// That one can go back is said once, at the first question where it is so.
+	given := len(d.From) + len(d.Skipped)
+	q := &Question{Before: before, Ask: s.Ask, Hint: s.Hint, Step: i + 1, Of: len(steps), Skip: s.Optional, First: given == 0, Back: given == 1}
 	if len(steps) == 1 {
 		q.Of = 0
 	}

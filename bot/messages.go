@@ -8,6 +8,7 @@ type (
 	Question struct {
 		Before  any // what was understood or went wrong before it
 		Ask     any
+		Hint    any // an example of an answer
 		Step    int
 		Of      int
 		Choices []any
@@ -24,7 +25,7 @@ type (
 	}
 	// Left ends a dialogue without a trace.
 	Left struct{}
-	// Skippable says that the question cannot be skipped.
+	// CannotSkip says that the question cannot be skipped.
 	CannotSkip struct{}
 	// FirstStep says that there is nothing to go back to.
 	FirstStep struct{}
@@ -65,9 +66,8 @@ type (
 	TooMuch       struct{ Text string }
 	// OnlyModerators names who may.
 	OnlyModerators struct{ Names []string }
-	// NeedsChapter, InRoomOnly, CommandOff: why a command does not work here.
+	// NeedsChapter, CommandOff, Stranger: why a command does not work here.
 	NeedsChapter struct{ Join locales.Safe }
-	NoRoom       struct{}
 	CommandOff   struct{}
 	Stranger     struct{}
 	// WhichRoom asks what a command in a direct chat is about.
@@ -93,12 +93,12 @@ type (
 	Kept      struct{ Code locales.Code }
 	// TypeYes says that this room wants a typed yes.
 	TypeYes struct{}
-	// LabelCode, LabelName: a record and its chapter in a list.
+	// CodeOf is a record and its chapter in a list.
 	CodeOf struct {
 		Code    locales.Code
 		Chapter string
 	}
-	// Language is a language's own name.
+	// LanguageName is a language's own name.
 	LanguageName struct{ Lang locales.Lang }
 	// ChoiceName is one of a parameter's choices.
 	ChoiceName struct{ Word locales.Safe }
@@ -107,7 +107,7 @@ type (
 var engineMessages = []any{
 	Question{}, Numbered{}, Left{}, CannotSkip{}, FirstStep{}, PickOne{}, TextOnly{}, TooLong{}, Empty{}, DidYouMean{}, NotUnderstood{}, Wrong{},
 	Missing{}, NotANumber{}, NotAChoice{}, NoSuchRecord{}, SeveralRecords{}, NoSuchLanguage{}, NoSuchZone{}, NoSuchPerson{}, NoSuchChapter{},
-	NoSuchCommand{}, TooMuch{}, OnlyModerators{}, NeedsChapter{}, NoRoom{}, CommandOff{}, Stranger{}, WhichRoom{}, RoomName{}, NamelessRoom{},
+	NoSuchCommand{}, TooMuch{}, OnlyModerators{}, NeedsChapter{}, CommandOff{}, Stranger{}, WhichRoom{}, RoomName{}, NamelessRoom{},
 	ClearText{}, Broken{}, Perhaps{}, Undelivered{}, AskWithdraw{}, Withdrawn{}, Kept{}, TypeYes{}, CodeOf{}, LanguageName{}, ChoiceName{},
 }
 
