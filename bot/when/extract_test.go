@@ -13,7 +13,7 @@ func TestExtract(t *testing.T) {
 		{"en", "assembly tomorrow evening at the centre", "- notime", "assembly at the centre"},
 		{"en", "assembly every friday at 19:00", "- repeats", "assembly"},
 		{"en", "camp friday-sunday", "- range", "camp"},
-		{"en", "camp from friday to sunday by the sea", "- range", "camp from by the sea"},
+		{"en", "camp from friday to sunday by the sea", "- range", "camp by the sea"},
 		{"en", "camp friday until sunday", "- range", "camp"},
 		{"en", "assembly tomorrow 19:00-21:00", "- range", "assembly"},
 		{"en", "assembly tomorrow 19:00 until 21:00", "- range", "assembly"},

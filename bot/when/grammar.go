@@ -553,8 +553,11 @@ func (r *reader) part() bool {
 }
 
 func (r *reader) zone() bool {
-	if r.at(0).is("zone") && r.f.hasClock && r.f.zone == nil && !r.f.noon {
-		r.f.zone = time.UTC
+	it := r.at(0)
+	if (it.is("zone") || it.zone != nil) && r.f.hasClock && r.f.zone == nil {
+		if r.f.zone = it.zone; r.f.zone == nil {
+			r.f.zone = time.UTC
+		}
 		r.i++
 		return true
 	}

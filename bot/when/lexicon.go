@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"github.com/pelletier/go-toml/v2"
@@ -337,6 +338,7 @@ type item struct {
 	clock  *clock // 18:30
 	dot    *[2]int
 	offset *int // minutes east of UTC
+	zone   *time.Location
 }
 
 func (it item) has(kind string) (sense, bool) {
@@ -352,7 +354,7 @@ func (it item) is(kind string) bool { _, ok := it.has(kind); return ok }
 
 // known says whether the grammar has any use for it.
 func (it item) known() bool {
-	return len(it.senses) > 0 || it.isNum || it.comma || it.dates != nil || it.clock != nil || it.dot != nil || it.offset != nil
+	return len(it.senses) > 0 || it.isNum || it.comma || it.dates != nil || it.clock != nil || it.dot != nil || it.offset != nil || it.zone != nil
 }
 
 // items turns tokens into what the grammar reads: the longest phrase at each place, else a number, else a symbol.
@@ -364,7 +366,10 @@ func (lex *lexicon) items(toks []token) []item {
 			i += n
 			continue
 		}
-		it, n := lex.numeric(toks[i:])
+		it, n := zoneName(toks[i:])
+		if n == 0 {
+			it, n = lex.numeric(toks[i:])
+		}
 		it.start, it.end, it.glued = toks[i].start, toks[i+n-1].end, toks[i].glued
 		out = append(out, it)
 		i += n
@@ -390,6 +395,28 @@ func (lex *lexicon) phrase(toks []token) ([]item, int) {
 		}
 	}
 	return nil, 0
+}
+
+// zoneName reads an IANA name, "Europe/Paris", and returns how many tokens it took.
+func zoneName(toks []token) (item, int) {
+	if len(toks) < 3 || toks[0].kind != word || toks[1].text != "/" || !toks[1].glued {
+		return item{}, 0
+	}
+	name := toks[0].text
+	n := 1
+	for n < len(toks) && toks[n].glued && n < 9 && (toks[n].kind == word || toks[n].text == "/" || toks[n].text == "_" || toks[n].text == "-") {
+		name += toks[n].text
+		n++
+	}
+	p, ok := loadGazetteer().zones[placeKey(name)]
+	if !ok {
+		return item{}, 0
+	}
+	zone, err := time.LoadLocation(p.Zone)
+	if err != nil {
+		return item{}, 0
+	}
+	return item{zone: zone}, n
 }
 
 func (lex *lexicon) made(e entry, toks []token) []item {
