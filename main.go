@@ -1,2 +1,195 @@
+// Starling is a chat bot for the rooms of a movement's autonomous chapters. This file is the command line: it wires the parts
+// and does nothing else.
 package main
-func main(){}
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/rs/zerolog"
+
+	"starling/adapters/matrix"
+	"starling/bot"
+	"starling/data"
+	"starling/locales"
+)
+
+// version is set by the build where there is one.
+var version = "development"
+
+type cli struct {
+	Config  string           `help:"The configuration file." default:"config.toml" type:"path" short:"c"`
+	Version kong.VersionFlag `help:"Print the version."`
+
+	Run     runCmd     `cmd:"" help:"Run the bot on its networks."`
+	Matrix  struct {
+		Login loginCmd `cmd:"" help:"Log the bot in to its Matrix account."`
+	} `cmd:"" help:"The bot's Matrix account."`
+	Status  statusCmd  `cmd:"" help:"Say what a running bot is doing, in numbers."`
+	Rebuild rebuildCmd `cmd:"" help:"Compute every derived table anew from the records."`
+	Export  exportCmd  `cmd:"" help:"Write all that is kept of a chapter, its key included, as JSON lines."`
+}
+
+func main() {
+	var c cli
+	k := kong.Parse(&c, kong.Name("starling"), kong.Description("A chat bot for the rooms of autonomous chapters."), kong.UsageOnError(), kong.Vars{"version": version})
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	k.BindTo(ctx, (*context.Context)(nil))
+	if err := k.Run(&c); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "starling:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// config reads the configuration file; the default one may be missing.
+func (c *cli) config() (config, error) {
+	abs, err := filepath.Abs("config.toml")
+	return loadConfig(c.Config, err != nil || c.Config != abs)
+}
+
+// engine opens the engine on a state directory.
+func engine(c config, caps []bot.Capability, log zerolog.Logger, change func(*bot.Config)) (*bot.Engine, error) {
+	registry := locales.NewRegistry()
+	bot.Messages(registry, caps...)
+	bundle, err := locales.Load(registry)
+	if err != nil {
+		return nil, err
+	}
+	cfg := bot.Config{Dir: c.State.Dir, Name: string(c.Bot.Name), Lang: string(c.Bot.Language), Log: log, Messages: registry, Locales: bundle}
+	if change != nil {
+		change(&cfg)
+	}
+	return bot.Open(cfg, caps...)
+}
+
+// content gives what ships with the bot, or what a folder puts in its place.
+func content(c config) ([]bot.Capability, error) {
+	fsys, err := data.Open(c.Content.Dir)
+	if err != nil {
+		return nil, err
+	}
+	principles, err := data.Principles(fsys)
+	if err != nil {
+		return nil, err
+	}
+	return capabilities(principles), nil
+}
+
+type runCmd struct{}
+
+func (runCmd) Run(ctx context.Context, c *cli) (err error) {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	if cfg.Matrix.User == "" {
+		return fmt.Errorf("no network is configured: set [matrix] user in %s, or try `starling console`", c.Config)
+	}
+	log := zerolog.New(os.Stderr).Level(cfg.Log.Level.zerolog()).With().Timestamp().Logger()
+	caps, err := content(cfg)
+	if err != nil {
+		return err
+	}
+	e, err := engine(cfg, caps, log, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	invite, err := invitations(cfg)
+	if err != nil {
+		return err
+	}
+	m, err := matrix.New(matrix.Config{StateDir: cfg.State.Dir, Homeserver: string(cfg.Matrix.Homeserver), UserID: string(cfg.Matrix.User), Invite: invite, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	if err := e.ServeStatus(ctx); err != nil {
+		return err
+	}
+	log.Info().Str("version", version).Msg("starling runs")
+	return e.Run(ctx, m)
+}
+
+type statusCmd struct {
+	Idle    bool          `help:"Wait until nothing is under way."`
+	Timeout time.Duration `help:"How long to wait." default:"30s"`
+}
+
+func (s statusCmd) Run(ctx context.Context, c *cli) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	st, err := bot.AskStatus(ctx, cfg.State.Dir, s.Idle)
+	if ctx.Err() != nil {
+		return fmt.Errorf("still busy after %s", s.Timeout)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Printf("rooms %d\ninbox %d\noutbox %d (%d could leave now, %d are leaving)\njobs %d\nerrors %d since the start\n",
+		st.Rooms, st.Inbox, st.Outbox, st.Ready, st.Sending, st.Jobs, st.Errors)
+	return nil
+}
+
+type rebuildCmd struct{}
+
+func (rebuildCmd) Run(ctx context.Context, c *cli) error {
+	return c.offline(func(e *bot.Engine) error { return e.Rebuild(ctx) })
+}
+
+type exportCmd struct {
+	Chapter string `arg:"" help:"The chapter's name."`
+}
+
+func (x exportCmd) Run(ctx context.Context, c *cli) error {
+	return c.offline(func(e *bot.Engine) error { return e.Export(ctx, x.Chapter, os.Stdout) })
+}
+
+// offline does something with the state directory while the bot is stopped.
+func (c *cli) offline(do func(*bot.Engine) error) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	caps, err := content(cfg)
+	if err != nil {
+		return err
+	}
+	e, err := engine(cfg, caps, zerolog.New(os.Stderr), nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(e), e.Close())
+}
+
+// invitations says who may invite: the configuration, else what was answered at the login.
+func invitations(cfg config) ([]string, error) {
+	var all []string
+	for _, i := range cfg.Matrix.Invite {
+		all = append(all, string(i))
+	}
+	if len(all) > 0 {
+		return all, nil
+	}
+	b, err := os.ReadFile(invitersFile(cfg.State.Dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return strings.Fields(string(b)), err
+}
+
+func invitersFile(dir string) string { return filepath.Join(dir, "matrix-inviters.txt") }

@@ -1,0 +1,11 @@
+package main
+
+import (
+	"starling/bot"
+	"starling/data"
+)
+
+// capabilities lists what this bot can do, in the order in which help shows it. A new capability is one line here.
+func capabilities(principles []data.Principle) []bot.Capability {
+	return []bot.Capability{}
+}
