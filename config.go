@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
-	"github.com/rs/zerolog"
 
 	"starling/locales"
 )
@@ -16,8 +16,8 @@ import (
 // config is config.toml. What a key means stands there.
 type config struct {
 	Bot struct {
-		Name     botName  `toml:"name"`
-		Language language `toml:"language"`
+		Name     string `toml:"name"`
+		Language string `toml:"language"`
 	} `toml:"bot"`
 	State struct {
 		Dir string `toml:"dir"`
@@ -26,90 +26,13 @@ type config struct {
 		Dir string `toml:"dir"`
 	} `toml:"content"`
 	Matrix struct {
-		User       matrixUser `toml:"user"`
-		Homeserver webAddress `toml:"homeserver"`
-		Invite     []inviter  `toml:"invite"`
+		User       string   `toml:"user"`
+		Homeserver string   `toml:"homeserver"`
+		Invite     []string `toml:"invite"`
 	} `toml:"matrix"`
 	Log struct {
-		Level logLevel `toml:"level"`
+		Level string `toml:"level"`
 	} `toml:"log"`
-}
-
-type (
-	botName    string
-	language   string
-	matrixUser string
-	webAddress string
-	inviter    string
-	logLevel   string
-)
-
-// problem is what is wrong with a value, in words that never repeat it: it may be a secret in the wrong place.
-type problem string
-
-func (p problem) Error() string { return string(p) }
-
-func (v *botName) UnmarshalText(b []byte) error {
-	if s := strings.TrimSpace(string(b)); s == "" || len(s) > 40 || strings.ContainsAny(s, " \t\n@:/!") {
-		return problem("is one word of at most 40 letters, without @ : / or !")
-	}
-	*v = botName(b)
-	return nil
-}
-
-func (v *language) UnmarshalText(b []byte) error {
-	for _, l := range locales.Languages() {
-		if l.Code == string(b) {
-			*v = language(b)
-			return nil
-		}
-	}
-	return problem("is one of en, es, fr, pt, de, ar, ku")
-}
-
-func (v *matrixUser) UnmarshalText(b []byte) error {
-	if s := string(b); s != "" && (!strings.HasPrefix(s, "@") || !strings.Contains(s, ":")) {
-		return problem(`is a Matrix address such as "@starling:example.org"`)
-	}
-	*v = matrixUser(b)
-	return nil
-}
-
-func (v *webAddress) UnmarshalText(b []byte) error {
-	if s := string(b); s != "" {
-		u, err := url.Parse(s)
-		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
-			return problem(`is a web address such as "https://matrix.example.org", without a user or password in it`)
-		}
-	}
-	*v = webAddress(b)
-	return nil
-}
-
-func (v *inviter) UnmarshalText(b []byte) error {
-	s := string(b)
-	if s != "*" && !strings.HasPrefix(s, ":") && (!strings.HasPrefix(s, "@") || !strings.Contains(s, ":")) || s == ":" {
-		return problem(`holds addresses ("@ana:example.org"), servers (":example.org") or "*"`)
-	}
-	*v = inviter(b)
-	return nil
-}
-
-func (v *logLevel) UnmarshalText(b []byte) error {
-	switch string(b) {
-	case "error", "warn", "info", "debug":
-		*v = logLevel(b)
-		return nil
-	}
-	return problem("is one of error, warn, info, debug")
-}
-
-func (v logLevel) zerolog() zerolog.Level {
-	l, err := zerolog.ParseLevel(string(v))
-	if err != nil {
-		return zerolog.InfoLevel
-	}
-	return l
 }
 
 func defaultConfig() config {
@@ -118,8 +41,45 @@ func defaultConfig() config {
 	return c
 }
 
+// check says what each value must be, for those that are not right. It never repeats a value: that may be a secret in the wrong place.
+func (c *config) check() (wrong [][3]string) {
+	say := func(ok bool, table, key, rule string) {
+		if !ok {
+			wrong = append(wrong, [3]string{table, key, rule})
+		}
+	}
+	var languages []string
+	for _, l := range locales.Languages() {
+		languages = append(languages, l.Code)
+	}
+	say(c.Bot.Name != "" && len(c.Bot.Name) <= 40 && !strings.ContainsAny(c.Bot.Name, " \t\n@:/!"), "bot", "name", "is one word of at most 40 letters, without @ : / or !")
+	say(slices.Contains(languages, c.Bot.Language), "bot", "language", "is one of "+strings.Join(languages, ", "))
+	say(c.State.Dir != "", "state", "dir", "names a directory")
+	say(c.Matrix.User == "" || matrixAddress(c.Matrix.User), "matrix", "user", `is a Matrix address such as "@starling:example.org"`)
+	say(c.Matrix.Homeserver == "" || webAddress(c.Matrix.Homeserver), "matrix", "homeserver", `is a web address such as "https://matrix.example.org", without a user or password in it`)
+	say(!slices.ContainsFunc(c.Matrix.Invite, func(s string) bool { return !mayInvite(s) }), "matrix", "invite", inviteRule)
+	say(slices.Contains([]string{"error", "warn", "info", "debug"}, c.Log.Level), "log", "level", "is one of error, warn, info, debug")
+	return wrong
+}
+
+const inviteRule = `holds addresses ("@ana:example.org"), servers (":example.org") or "*"`
+
+func matrixAddress(s string) bool {
+	name, server, ok := strings.Cut(s, ":")
+	return ok && len(name) > 1 && name[0] == '@' && server != "" && !strings.ContainsAny(s, " \t\n/")
+}
+
+func mayInvite(s string) bool {
+	return s == "*" || matrixAddress(s) || len(s) > 1 && s[0] == ':' && !strings.ContainsAny(s, " \t\n/")
+}
+
+func webAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil
+}
+
 // loadConfig reads a configuration; a file that is not there is an error only if it was asked for. What is wrong is named by
-// row and key, never by value.
+// row and key.
 func loadConfig(path string, required bool) (config, error) {
 	c := defaultConfig()
 	b, err := os.ReadFile(path)
@@ -129,53 +89,67 @@ func loadConfig(path string, required bool) (config, error) {
 	if err != nil {
 		return c, fmt.Errorf("the configuration cannot be read: %w", err)
 	}
-	d := toml.NewDecoder(strings.NewReader(string(b))).DisallowUnknownFields()
-	err = d.Decode(&c)
+	text := string(b)
+	err = toml.NewDecoder(strings.NewReader(text)).DisallowUnknownFields().Decode(&c)
 	var strict *toml.StrictMissingError
 	var one *toml.DecodeError
+	var all []error
 	switch {
 	case err == nil:
-		return c, nil
 	case errors.As(err, &strict):
-		var all []error
 		for _, e := range strict.Errors {
 			row, _ := e.Position()
 			all = append(all, fmt.Errorf("%s, row %d: %s is no key of Starling's configuration", path, row, strings.Join(e.Key(), ".")))
 		}
 		return c, errors.Join(all...)
-	case errors.As(err, &one):
+	case errors.As(err, &one) && len(one.Key()) == 0:
 		row, _ := one.Position()
-		key := strings.Join(one.Key(), ".")
-		if key == "" {
-			key = keyAt(string(b), row)
-		}
-		var p problem
-		if errors.As(err, &p) {
-			return c, fmt.Errorf("%s, row %d: %s %s", path, row, key, p)
-		}
-		if key == "" {
-			return c, fmt.Errorf("%s, row %d: this is not TOML", path, row)
-		}
-		return c, fmt.Errorf("%s, row %d: the value of %s is not of the kind that it needs", path, row, key)
+		return c, fmt.Errorf("%s, row %d: this is not TOML", path, row)
+	default: // a number where a text belongs, or the like
+		return c, wrongKind(path, text)
 	}
-	return c, fmt.Errorf("%s cannot be understood", path)
+	for _, w := range c.check() {
+		all = append(all, fmt.Errorf("%s, row %d: %s.%s %s", path, rowOf(text, w[0], w[1]), w[0], w[1], w[2]))
+	}
+	return c, errors.Join(all...)
 }
 
-// keyAt is the key on a row of a TOML file, with its table; "" when there is none.
-func keyAt(text string, row int) string {
-	rows := strings.Split(text, "\n")
-	if row < 1 || row > len(rows) {
-		return ""
+// wrongKind names the keys whose values are not of the kind that they need.
+func wrongKind(path, text string) error {
+	var raw map[string]any
+	if err := toml.Unmarshal([]byte(text), &raw); err != nil {
+		return fmt.Errorf("%s: this is not TOML", path)
 	}
-	key, _, ok := strings.Cut(rows[row-1], "=")
-	if !ok {
-		return ""
-	}
-	table := ""
-	for _, r := range rows[:row-1] {
-		if r = strings.TrimSpace(r); strings.HasPrefix(r, "[") {
-			table = strings.Trim(r, "[] \t\r") + "."
+	var all []error
+	for table, v := range raw {
+		keys, ok := v.(map[string]any)
+		if !ok {
+			all = append(all, fmt.Errorf("%s, row %d: %s is a table: [%s]", path, rowOf(text, "", table), table, table))
+			continue
+		}
+		for key, v := range keys {
+			one, err := toml.Marshal(map[string]any{table: map[string]any{key: v}})
+			if c := new(config); err == nil && toml.Unmarshal(one, c) != nil {
+				all = append(all, fmt.Errorf("%s, row %d: the value of %s.%s is not of the kind that it needs", path, rowOf(text, table, key), table, key))
+			}
 		}
 	}
-	return table + strings.TrimSpace(key)
+	return errors.Join(all...)
+}
+
+// rowOf is the row on which a key stands.
+func rowOf(text, table, key string) int {
+	at := ""
+	for i, row := range strings.Split(text, "\n") {
+		row = strings.TrimSpace(row)
+		if strings.HasPrefix(row, "[") {
+			at = strings.Trim(strings.SplitN(row, "#", 2)[0], "[] \t")
+			continue
+		}
+		name, _, _ := strings.Cut(row, "=")
+		if name = strings.TrimSpace(name); at == table && name == key || at == "" && name == table+"."+key {
+			return i + 1
+		}
+	}
+	return 1
 }

@@ -30,10 +30,10 @@ func (l loginCmd) Run(ctx context.Context, c *cli) error {
 	p := newPrompt()
 	user, server := l.User, l.Homeserver
 	if user == "" {
-		user = string(cfg.Matrix.User)
+		user = cfg.Matrix.User
 	}
 	if server == "" {
-		server = string(cfg.Matrix.Homeserver)
+		server = cfg.Matrix.Homeserver
 	}
 	if user == "" {
 		if user, err = p.ask("The bot's own Matrix address (@starling:example.org): "); err != nil {
@@ -75,9 +75,8 @@ func askInviters(p *prompt, cfg config) error {
 	}
 	var good []string
 	for _, one := range strings.Fields(answer) {
-		var i inviter
-		if err := i.UnmarshalText([]byte(one)); err != nil {
-			return fmt.Errorf("who may invite %w; run `starling matrix login` again, or set [matrix] invite", err)
+		if !mayInvite(one) {
+			return fmt.Errorf("who may invite %s; run `starling matrix login` again, or set [matrix] invite", inviteRule)
 		}
 		good = append(good, one)
 	}

@@ -29,8 +29,8 @@ type cli struct {
 	Config  string           `help:"The configuration file." default:"config.toml" type:"path" short:"c"`
 	Version kong.VersionFlag `help:"Print the version."`
 
-	Run     runCmd     `cmd:"" help:"Run the bot on its networks."`
-	Matrix  struct {
+	Run    runCmd `cmd:"" help:"Run the bot on its networks."`
+	Matrix struct {
 		Login loginCmd `cmd:"" help:"Log the bot in to its Matrix account."`
 	} `cmd:"" help:"The bot's Matrix account."`
 	Status  statusCmd  `cmd:"" help:"Say what a running bot is doing, in numbers."`
@@ -65,7 +65,7 @@ func engine(c config, caps []bot.Capability, log zerolog.Logger, change func(*bo
 	if err != nil {
 		return nil, err
 	}
-	cfg := bot.Config{Dir: c.State.Dir, Name: string(c.Bot.Name), Lang: string(c.Bot.Language), Log: log, Messages: registry, Locales: bundle}
+	cfg := bot.Config{Dir: c.State.Dir, Name: c.Bot.Name, Lang: c.Bot.Language, Log: log, Messages: registry, Locales: bundle}
 	if change != nil {
 		change(&cfg)
 	}
@@ -95,7 +95,11 @@ func (runCmd) Run(ctx context.Context, c *cli) (err error) {
 	if cfg.Matrix.User == "" {
 		return fmt.Errorf("no network is configured: set [matrix] user in %s, or try `starling console`", c.Config)
 	}
-	log := zerolog.New(os.Stderr).Level(cfg.Log.Level.zerolog()).With().Timestamp().Logger()
+	level, err := zerolog.ParseLevel(cfg.Log.Level)
+	if err != nil {
+		return err
+	}
+	log := zerolog.New(os.Stderr).Level(level).With().Timestamp().Logger()
 	caps, err := content(cfg)
 	if err != nil {
 		return err
@@ -109,7 +113,7 @@ func (runCmd) Run(ctx context.Context, c *cli) (err error) {
 	if err != nil {
 		return err
 	}
-	m, err := matrix.New(matrix.Config{StateDir: cfg.State.Dir, Homeserver: string(cfg.Matrix.Homeserver), UserID: string(cfg.Matrix.User), Invite: invite, Log: log})
+	m, err := matrix.New(matrix.Config{StateDir: cfg.State.Dir, Homeserver: cfg.Matrix.Homeserver, UserID: cfg.Matrix.User, Invite: invite, Log: log})
 	if err != nil {
 		return err
 	}
@@ -178,12 +182,8 @@ func (c *cli) offline(do func(*bot.Engine) error) error {
 
 // invitations says who may invite: the configuration, else what was answered at the login.
 func invitations(cfg config) ([]string, error) {
-	var all []string
-	for _, i := range cfg.Matrix.Invite {
-		all = append(all, string(i))
-	}
-	if len(all) > 0 {
-		return all, nil
+	if len(cfg.Matrix.Invite) > 0 {
+		return cfg.Matrix.Invite, nil
 	}
 	b, err := os.ReadFile(invitersFile(cfg.State.Dir))
 	if errors.Is(err, os.ErrNotExist) {
