@@ -323,7 +323,7 @@ func (e *Engine) Run(ctx context.Context, adapters ...Adapter) error {
 	e.goes(func() { e.write(ctx) })
 	e.out.start(ctx)
 	e.jobs.start(ctx)
-	e.rearm()
+	e.rearm(ctx)
 	failed := make(chan error, len(adapters))
 	for _, a := range adapters {
 		e.goes(func() { failed <- a.Run(ctx, inbox{e, a.Name()}) })
@@ -442,7 +442,7 @@ func (e *Engine) commit(ctx context.Context, batch []*task) {
 			e.jobs.wake()
 		}
 		if all.timers {
-			e.rearm()
+			e.rearm(ctx)
 		}
 	}
 	e.mu.Lock()

@@ -599,8 +599,13 @@ func (tx *Tx) roomChanged(in *Incoming) error {
 		if hook == nil || r.Joined && !c.Fresh {
 			continue
 		}
-		if err := guard(func() error { return hook(t) }); err != nil {
-			return fmt.Errorf("%s: %w", cap.Name, err)
+		// A hook that fails must not hold up what the network says about its rooms.
+		if err := t.attempt(func() error { return hook(t) }); err != nil {
+			if ours(err) {
+				return err
+			}
+			tx.e.log.Error().Err(err).Str("capability", cap.Name).Msg("a room was not greeted")
+			tx.e.countError()
 		}
 	}
 	return nil

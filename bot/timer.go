@@ -31,22 +31,22 @@ func (tx *Tx) schedule(kind, ref string, room RoomID, due time.Time, move bool) 
 }
 
 // rearm sets the clock for the next due timer.
-func (e *Engine) rearm() {
-	done := e.submit("timers", func(tx *Tx) error {
-		var next int64
-		if found, err := tx.One(`SELECT due FROM timers ORDER BY due LIMIT 1`, nil, &next); err != nil || !found {
-			return err
+func (e *Engine) rearm(ctx context.Context) {
+	var next int64
+	err := e.db.QueryRow(ctx, `SELECT COALESCE(MIN(due), 0) FROM timers`).Scan(&next)
+	if err != nil || next == 0 {
+		if err != nil && ctx.Err() == nil {
+			e.log.Error().Err(err).Msg("timers cannot be read")
+			e.countError()
 		}
-		wait := max(0, time.UnixMilli(next).Sub(tx.now))
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.timer != nil {
-			e.timer()
-		}
-		e.timer = e.clock.AfterFunc(wait, func() { e.submit("due", func(tx *Tx) error { return tx.due() }) })
-		return nil
-	})
-	_ = done // what failed is logged by the writer
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.timer != nil {
+		e.timer()
+	}
+	e.timer = e.clock.AfterFunc(max(0, time.UnixMilli(next).Sub(e.clock.Now())), func() { e.submit("due", func(tx *Tx) error { return tx.due() }) })
 }
 
 // due handles every timer whose time has come, oldest first.
@@ -130,12 +130,7 @@ func ownTables() []Table {
 	}
 	return []Table{
 		{Name: "people", Forget: forgetPerson, Export: NothingToExport, Rebuild: NothingToRebuild,
-			// Who is in no room any more, and wrote nothing that is kept, is unknown again.
-			Expire: func(_ context.Context, tx *Tx, _ time.Time) error {
-				return tx.Exec(`DELETE FROM people WHERE NOT EXISTS (SELECT 1 FROM members m WHERE m.person = people.id)
-					AND NOT EXISTS (SELECT 1 FROM records r WHERE r.author = people.id) AND NOT EXISTS (SELECT 1 FROM dialogues d WHERE d.person = people.id)
-					AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.person = people.id)`)
-			}},
+			Expire: forgetStrangers},
 		{Name: "members", Forget: Nothing[PersonID], Export: NothingToExport, Rebuild: NothingToRebuild, // the network's own facts while she is there
 			Expire: func(_ context.Context, tx *Tx, now time.Time) error {
 				return tx.Exec(`DELETE FROM members WHERE NOT present AND NOT ignored AND since < $1`, now.Add(-keepPosted).UnixMilli())
@@ -164,6 +159,26 @@ func forgetPerson(_ context.Context, tx *Tx, person PersonID) error {
 	}
 	p.Name, p.Lang, p.Zone, p.LastRoom = "", "", "", 0
 	return tx.SavePerson(p)
+}
+
+// forgetStrangers deletes who is in no room any more and wrote nothing that is kept.
+func forgetStrangers(_ context.Context, tx *Tx, _ time.Time) error {
+	var gone []PersonID
+	err := tx.Each(`SELECT id FROM people WHERE NOT EXISTS (SELECT 1 FROM members m WHERE m.person = people.id)
+		AND NOT EXISTS (SELECT 1 FROM records r WHERE r.author = people.id) AND NOT EXISTS (SELECT 1 FROM dialogues d WHERE d.person = people.id)
+		AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.person = people.id) AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.person = people.id)`, nil, func(row Row) error {
+		var id PersonID
+		err := row.Scan(&id)
+		gone = append(gone, id)
+		return err
+	})
+	for _, id := range gone {
+		if err := tx.Exec(`DELETE FROM people WHERE id = $1`, id); err != nil {
+			return err
+		}
+		tx.people[id] = &Person{ID: id} // without an address: the cache lets go of her
+	}
+	return err
 }
 
 func forgetRecords(_ context.Context, tx *Tx, person PersonID) error {

@@ -151,7 +151,7 @@ func (tx *Tx) turn(in *Incoming, here *Room, person *Person, lang string) (*Turn
 		t.lane = "thread " + shortHash(tx.Hash("message", in.Thread))
 	}
 	t.Lang = here.Lang
-	if here.Direct {
+	if here.Direct && person != nil {
 		if t.Lang, err = t.directLang(lang); err != nil {
 			return nil, err
 		}
