@@ -14,9 +14,10 @@ func Extract(text string, o Options) (r Result, rest string, found bool) {
 	}
 	toks := tokenise(text)
 	var best stretch
-	for _, lex := range lexicons(o.Langs) {
+	for i, lex := range lexicons(o.Langs) {
 		s, ok := lex.find(lex.items(toks), o)
-		if !ok {
+		// A time alone counts only in the room's language: the words beside it may be the day in another.
+		if !ok || s.problem == NoDay && i > 0 {
 			continue
 		}
 		if s.end-s.start > best.end-best.start {
@@ -123,7 +124,9 @@ func (c context) surelyDate(f found) bool {
 		return false
 	}
 	switch {
-	case f.calendar, f.dayWord, f.problem == Past:
+	case f.calendar && f.weakMonth && !f.explicit && f.weekday < 0:
+		return f.intro && stops(after)
+	case f.calendar, f.dayWord:
 		return true
 	case !f.instant.IsZero():
 		return true
@@ -138,11 +141,12 @@ func (c context) surelyDate(f found) bool {
 		return f.strong && (edge || f.intro) || f.intro && after == nil
 	case f.hasDay: // "the 15th"
 		return f.intro && stops(after)
-	case f.hasClock && f.explicit:
-		return f.intro || after == nil || before == nil
 	}
-	return false
+	// A time alone shows that a date was meant; which day, another word may have said that was not understood.
+	return f.timeAlone()
 }
+
+func (f found) timeAlone() bool { return f.hasClock && f.explicit && !f.hasDay && f.weekday < 0 }
 
 // dateish says whether an item names a day or a time by itself.
 func dateish(it *item) bool {
@@ -157,6 +161,9 @@ func dash(it *item) bool {
 func (c context) problem(f found) Problem {
 	if f.problem == Repeats || f.problem == Range {
 		return f.problem
+	}
+	if f.timeAlone() {
+		return NoDay
 	}
 	first, before, after := c.at(c.start), c.at(c.start-1), c.at(c.end)
 	switch {

@@ -62,12 +62,13 @@ type found struct {
 	problem   Problem
 
 	// What Extract wants to know.
-	calendar bool // a date with day and month
-	dayWord  bool // today, tomorrow, in three days
-	strong   bool // a weekday that is not a homograph
-	intro    bool // begins with "by", "on", "until"
-	loose    bool // ends in a number that might count what follows
-	explicit bool // the time is written as one
+	calendar  bool // a date with day and month
+	weakMonth bool // whose name is another word too: "12 out of 20"
+	dayWord   bool // today, tomorrow, in three days
+	strong    bool // a weekday that is not a homograph
+	intro     bool // begins with "by", "on", "until"
+	loose     bool // ends in a number that might count what follows
+	explicit  bool // the time is written as one
 }
 
 // reader walks over the items of one phrase in one language.
@@ -115,6 +116,7 @@ func (r *reader) why() Problem {
 			return Unknown
 		}
 		day = day || it.is("weekday") || it.is("day") || it.dates != nil || it.clock != nil || it.is("month") || it.is("unit")
+		day = day || it.is("mark") || every && it.is("every")
 		every = every || it.is("every")
 		from = from || it.is("from")
 		to = to || it.is("to")
@@ -193,7 +195,7 @@ func (r *reader) date() bool {
 		if s.val < 0 {
 			r.f.problem = Past
 		}
-		r.f.dayWord = true
+		r.f.dayWord = !it.entry.weak
 		return r.setDay([]ymd{plusDays(r.today(), s.val)}, j+1)
 	}
 	if n := r.dayAndMonth(j); n > 0 {
@@ -216,7 +218,7 @@ func (r *reader) date() bool {
 
 // dayAndMonth reads "5 December 2026" and "December 5th", and returns how many items it took.
 func (r *reader) dayAndMonth(j int) int {
-	n, day, month, year := j, 0, 0, 0
+	n, day, month, year, weak := j, 0, 0, 0, false
 	if it := r.at(n); it.isNum && it.num >= 1 && it.digits <= 2 {
 		day = it.num
 		n++
@@ -227,10 +229,10 @@ func (r *reader) dayAndMonth(j int) int {
 		if !ok {
 			return 0
 		}
-		month = s.val
+		month, weak = s.val, r.at(n).entry.weak
 		n++
 	} else if s, ok := it.has("month"); ok {
-		month = s.val
+		month, weak = s.val, it.entry.weak
 		n++
 		if r.at(n).is("the") {
 			n++
@@ -253,7 +255,7 @@ func (r *reader) dayAndMonth(j int) int {
 		n = m + 1
 		r.f.loose = true
 	}
-	r.f.calendar = true
+	r.f.calendar, r.f.weakMonth = true, weak && year == 0
 	if !r.setDay(r.upcoming([]ymd{{year, month, day}}), n) {
 		return 0
 	}

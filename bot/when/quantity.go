@@ -39,13 +39,19 @@ func Quantity(text string, langs []string) (n int, unit string, rest string, ok 
 		return 0, "", text, false
 	}
 	toks := tokenise(text)
-	for _, lex := range lexicons(langs) {
-		if n, unit, rest, ok := lex.counted(text, toks); ok {
+	// Number words count in the given languages only: French "du mal" is no two households in Kurmanji.
+	spoken := lexicons(langs)
+	if len(langs) > 0 {
+		spoken = spoken[:min(len(spoken), len(langs))]
+	}
+	for i, lex := range lexicons(langs) {
+		if n, unit, rest, ok := lex.counted(text, toks, i < len(spoken)); ok {
 			return n, unit, rest, true
 		}
 	}
-	for _, lex := range lexicons(langs) {
-		if n, rest, ok := lex.onlyNumber(text, toks); ok {
+	for i, lex := range lexicons(langs) {
+		n, rest, ok := lex.onlyNumber(text, toks)
+		if ok && (i < len(spoken) || rest == "") {
 			return n, "", rest, true
 		}
 	}
@@ -53,20 +59,17 @@ func Quantity(text string, langs []string) (n int, unit string, rest string, ok 
 }
 
 // counted finds the one number that counts people.
-func (lex *lexicon) counted(text string, toks []token) (n int, unit, rest string, ok bool) {
+func (lex *lexicon) counted(text string, toks []token, words bool) (n int, unit, rest string, ok bool) {
 	items := lex.items(toks)
 	times := 0
-	for i, it := range items {
+	for _, it := range items {
 		var value int
 		switch {
-		case it.is("one"):
+		case it.is("one") && words:
 			value = 1
-		case it.isNum && !it.ord && it.num > 0:
+		case it.isNum && !it.ord && it.num > 0 && (words || it.digits > 0):
 			value = it.num
 		default:
-			continue
-		}
-		if i+1 == len(items) {
 			continue
 		}
 		word, end := lex.unitAt(toks, it.end)
@@ -75,10 +78,11 @@ func (lex *lexicon) counted(text string, toks []token) (n int, unit, rest string
 		}
 		times++
 		start := it.start
-		if w := before(toks, it.start); w != nil && lex.forWords[w.text] {
-			start = w.start
-		} else if two := beforeTwo(toks, it.start); two != nil && lex.forWords[key(two)] {
-			start = two[0].start
+		for words := 2; words > 0; words-- {
+			if w := lastBefore(toks, it.start, words); w != nil && lex.forWords[key(w)] {
+				start = w[0].start
+				break
+			}
 		}
 		n, unit, rest = value, word, cut(text, start, end)
 	}
@@ -95,23 +99,16 @@ func (lex *lexicon) unitAt(toks []token, at int) (unit string, end int) {
 	return "", 0
 }
 
-// before returns the token that ends before the byte at.
-func before(toks []token, at int) *token {
-	for i := len(toks) - 1; i >= 0; i-- {
-		if toks[i].end <= at {
-			return &toks[i]
-		}
+// lastBefore returns the last n tokens that end before the byte at, nil when there are fewer.
+func lastBefore(toks []token, at, n int) []token {
+	end := len(toks)
+	for end > 0 && toks[end-1].end > at {
+		end--
 	}
-	return nil
-}
-
-func beforeTwo(toks []token, at int) []token {
-	for i := len(toks) - 1; i > 0; i-- {
-		if toks[i].end <= at {
-			return toks[i-1 : i+1]
-		}
+	if end < n {
+		return nil
 	}
-	return nil
+	return toks[end-n : end]
 }
 
 // onlyNumber finds the one number of a text.

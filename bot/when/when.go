@@ -71,7 +71,7 @@ func Parse(text string, o Options) Result {
 	if tooLong(text, maxPhrase) {
 		return Result{Problem: TooLong}
 	}
-	toks := tokenise(text)
+	toks := sentence(tokenise(text))
 	var best Result
 	problem := Unknown
 	for i, lex := range lexicons(o.Langs) {
@@ -103,6 +103,15 @@ func Parse(text string, o Options) Result {
 	return best
 }
 
+// sentence leaves out the sign that ends a sentence; the dot of "5.12." is no such sign.
+func sentence(toks []token) []token {
+	n := len(toks)
+	if n > 1 && (toks[n-1].text == "!" || toks[n-1].text == "." && toks[n-2].text != "." && (toks[n-2].kind == word || n > 2 && toks[n-3].text == ":")) {
+		return toks[:n-1]
+	}
+	return toks
+}
+
 // otherDays returns the readings in more that fall on a day which none in have names: languages that share a word
 // and mean another day by it make a question. They do not differ about the hour: there the room's language counts.
 func otherDays(have, more []Reading) []Reading {
@@ -124,10 +133,7 @@ func Open(text string, langs []string) bool {
 	if tooLong(text, maxPhrase) {
 		return false
 	}
-	toks := tokenise(text)
-	for len(toks) > 0 && toks[len(toks)-1].kind == punct {
-		toks = toks[:len(toks)-1]
-	}
+	toks := sentence(tokenise(text))
 	for _, lex := range lexicons(langs) {
 		if lex.open[key(toks)] {
 			return true
