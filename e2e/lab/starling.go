@@ -1,0 +1,167 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Starling is the bot: the real binary, with an account on a homeserver and a state directory of its own.
+type Starling struct {
+	ID  string // "@starling:localhost"
+	Dir string // its state directory and configuration
+
+	binary  string
+	process *process
+}
+
+// BotConfig says what bot is set up.
+type BotConfig struct {
+	URL      string   // the homeserver's
+	User     string   // full id of an account that exists
+	Password string   // of that account
+	Invite   []string // who may invite it
+	Level    string   // of the log; "" = info
+}
+
+// NewStarling writes a configuration below dir and logs the bot in, as README says.
+func NewStarling(ctx context.Context, dir string, c BotConfig) (*Starling, error) {
+	binary, err := built("starling")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if c.Level == "" {
+		c.Level = "info"
+	}
+	var quoted []string
+	for _, i := range c.Invite {
+		quoted = append(quoted, fmt.Sprintf("%q", i))
+	}
+	s := &Starling{ID: c.User, Dir: dir, binary: binary}
+	config := fmt.Sprintf("[state]\ndir = %q\n[matrix]\nuser = %q\nhomeserver = %q\ninvite = [%s]\n[log]\nlevel = %q\n",
+		filepath.Join(dir, "var"), c.User, c.URL, strings.Join(quoted, ", "), c.Level)
+	if err := os.WriteFile(s.config(), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	login := exec.CommandContext(ctx, binary, "matrix", "login", "--config", s.config())
+	login.Stdin = strings.NewReader(c.Password + "\n")
+	if out, err := login.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("starling matrix login: %w\n%s", err, out)
+	}
+	return s, nil
+}
+
+func (s *Starling) config() string { return filepath.Join(s.Dir, "config.toml") }
+
+// Log is the file with everything that the bot printed.
+func (s *Starling) Log() string { return filepath.Join(s.Dir, "starling.log") }
+
+// StartStarling sets a bot up on a homeserver, runs it, and ends it with the test.
+func StartStarling(t testing.TB, server *Dendrite, invite ...string) *Starling {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	id, err := server.Register(ctx, "starling", "starling-password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewStarling(ctx, t.TempDir(), BotConfig{URL: server.URL, User: id, Password: "starling-password", Invite: invite, Level: "debug"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !s.process.ended() {
+			if err := s.Stop(); err != nil {
+				t.Errorf("the bot's end: %v", err)
+			}
+		}
+		if t.Failed() {
+			t.Logf("the bot's log ends with:\n%s", lastLines(s.Log(), 30))
+		}
+	})
+	return s
+}
+
+// Start runs the bot and returns when its status socket answers.
+func (s *Starling) Start() error {
+	log, err := os.OpenFile(s.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(s.binary, "run", "--config", s.config())
+	cmd.Stdout, cmd.Stderr = log, log
+	if s.process, err = start(cmd); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startGrace)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := s.ask(ctx, "now"); err == nil {
+			return nil
+		}
+		select {
+		case <-s.process.done:
+			return fmt.Errorf("the bot ended: %v\n%s", s.process.err, lastLines(s.Log(), 10))
+		case <-ctx.Done():
+			return fmt.Errorf("the bot did not start\n%s", lastLines(s.Log(), 10))
+		case <-tick.C:
+		}
+	}
+}
+
+// Stop ends the bot in order, Kill as a power cut would.
+func (s *Starling) Stop() error { return s.process.signal(syscall.SIGTERM, stopGrace) }
+func (s *Starling) Kill() error { return s.process.signal(syscall.SIGKILL, stopGrace) }
+
+// Done is closed when the bot has ended.
+func (s *Starling) Done() <-chan struct{} { return s.process.done }
+
+// BotStatus is what `starling status` prints.
+type BotStatus struct{ Rooms, Inbox, Outbox, Ready, Sending, Jobs, Errors int }
+
+// WaitIdle returns when nothing is under way in the bot any more. What people said last may not have reached it yet: wait
+// for its answer to a later message first.
+func (s *Starling) WaitIdle(t testing.TB) BotStatus {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*Patience)
+	defer cancel()
+	st, err := s.ask(ctx, "idle")
+	if err != nil {
+		t.Fatalf("the bot is not idle: %v", err)
+	}
+	return st
+}
+
+// Status is what is under way now.
+func (s *Starling) Status(ctx context.Context) (BotStatus, error) { return s.ask(ctx, "now") }
+
+// ask speaks to the status socket, as `starling status` does.
+func (s *Starling) ask(ctx context.Context, what string) (st BotStatus, err error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(s.Dir, "var", "status.sock"))
+	if err != nil {
+		return st, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if _, err := fmt.Fprintln(conn, what); err != nil {
+		return st, err
+	}
+	return st, json.NewDecoder(conn).Decode(&st)
+}
