@@ -322,8 +322,8 @@ func (tx *Tx) personAt(adapter, address string) (*Person, error) {
 	return tx.Person(id)
 }
 
-// meet gives the person with this address and makes her known; name, when there is one, is what the network calls her now.
-func (tx *Tx) meet(adapter, address, name string) (*Person, error) {
+// Meet gives the person with this address and makes her known; name, when there is one, is what the network calls her now.
+func (tx *Tx) Meet(adapter, address, name string) (*Person, error) {
 	name = markup.Truncate(markup.Clean(name), 60)
 	p, err := tx.personAt(adapter, address)
 	if err != nil {
@@ -386,12 +386,15 @@ func (tx *Tx) Member(room RoomID, person PersonID) (*Member, error) {
 	return &m, nil
 }
 
-// SaveMember writes a person's place in a room. Since is kept from the first time.
+// SaveMember writes a person's place in a room. Since is kept while she is there; for who was not there it is m.Since, or now.
 func (tx *Tx) SaveMember(room RoomID, m Member) error {
+	if m.Since.IsZero() {
+		m.Since = tx.now
+	}
 	return tx.Exec(`INSERT INTO members (room, person, moderator, present, ignored, since) VALUES ($1,$2,$3,$4,$5,$6)
 		ON CONFLICT (room, person) DO UPDATE SET moderator = excluded.moderator, present = excluded.present, ignored = excluded.ignored,
 		since = CASE WHEN members.present THEN members.since ELSE excluded.since END`,
-		room, m.Person, m.Moderator, m.Present, m.Ignored, tx.now.UnixMilli())
+		room, m.Person, m.Moderator, m.Present, m.Ignored, m.Since.UnixMilli())
 }
 
 // Members lists who is in a room now.

@@ -93,6 +93,7 @@ type Engine struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever something moved; see WaitIdle
 	pending int           // tasks handed in and not finished
+	submitted int         // tasks ever handed in
 	running bool
 	errs    int
 	stopped chan struct{}
@@ -147,7 +148,8 @@ func (e *Engine) open() error {
 	if err != nil {
 		return err
 	}
-	if e.box, err = seal.New(key, e.cfg.Rand); err != nil {
+	// Nonces never come from Config.Rand: a conversation played again with the same seed must not repeat them.
+	if e.box, err = seal.New(key, rand.Reader); err != nil {
 		return err
 	}
 	e.cache = newCache(e.box.Hash)
@@ -515,6 +517,7 @@ func (e *Engine) submit(what string, do func(*Tx) error) <-chan error {
 	t := &task{what: what, do: do, done: make(chan error, 1)}
 	e.mu.Lock()
 	e.pending++
+	e.submitted++
 	e.mu.Unlock()
 	select {
 	case <-e.stopped:

@@ -29,8 +29,13 @@ type JobDirect struct {
 type jobRunner struct {
 	e       *Engine
 	wakeUp  chan struct{}
-	running map[string]bool
 	slots   chan struct{}
+
+	// Under the engine's lock:
+	running map[string]bool // by id, until the result is handed in
+	resting int             // of these, what waits to be tried again
+	woken   int             // wakes so far
+	begun   int             // of these, what was answered by a look at the table
 }
 
 func newJobRunner(e *Engine) *jobRunner {
@@ -38,6 +43,9 @@ func newJobRunner(e *Engine) *jobRunner {
 }
 
 func (j *jobRunner) wake() {
+	j.e.mu.Lock()
+	j.woken++
+	j.e.mu.Unlock()
 	select {
 	case j.wakeUp <- struct{}{}:
 	default:
@@ -55,9 +63,16 @@ func (j *jobRunner) start(ctx context.Context) {
 				return
 			case <-j.wakeUp:
 			}
+			j.e.mu.Lock()
+			woken := j.woken
+			j.e.mu.Unlock()
 			if err := j.begin(ctx); err != nil && !errors.Is(err, ErrStopped) {
 				j.e.log.Error().Err(err).Msg("jobs cannot be read")
 			}
+			j.e.mu.Lock()
+			j.begun = woken
+			j.e.mu.Unlock()
+			j.e.note()
 		}
 	})
 }
@@ -138,7 +153,8 @@ func (j *jobRunner) do(ctx context.Context, r jobRow) {
 			break
 		}
 		again := make(chan struct{})
-		stop := j.e.clock.AfterFunc(wait, func() { close(again) })
+		j.rest(1)
+		stop := j.e.clock.AfterFunc(wait, func() { j.rest(-1); close(again) })
 		select {
 		case <-again:
 		case <-ctx.Done():
@@ -147,6 +163,13 @@ func (j *jobRunner) do(ctx context.Context, r jobRow) {
 		}
 	}
 	j.e.submit("job result", func(tx *Tx) error { return tx.jobDone(r, result) })
+}
+
+func (j *jobRunner) rest(by int) {
+	j.e.mu.Lock()
+	j.resting += by
+	j.e.mu.Unlock()
+	j.e.note()
 }
 
 func (j *jobRunner) call(ctx context.Context, r jobRow) (json.RawMessage, error) {

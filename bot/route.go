@@ -138,7 +138,7 @@ func (tx *Tx) text(in *Incoming, here *Room) error {
 	if ok, err := tx.first(in); !ok || err != nil {
 		return err
 	}
-	person, err := tx.meet(in.Adapter, in.Person, in.Name)
+	person, err := tx.Meet(in.Adapter, in.Person, in.Name)
 	if err != nil {
 		return err
 	}
@@ -442,7 +442,7 @@ func (tx *Tx) reacted(in *Incoming, here *Room) error {
 	if ok, err := tx.first(in); !ok || err != nil {
 		return err
 	}
-	person, err := tx.meet(in.Adapter, in.Person, in.Name)
+	person, err := tx.Meet(in.Adapter, in.Person, in.Name)
 	if err != nil {
 		return err
 	}
@@ -568,7 +568,7 @@ func (tx *Tx) roomChanged(in *Incoming) error {
 	}
 	var inviter *Person
 	if c.Inviter != "" {
-		if inviter, err = tx.meet(in.Adapter, c.Inviter, ""); err != nil {
+		if inviter, err = tx.Meet(in.Adapter, c.Inviter, ""); err != nil {
 			return err
 		}
 		r.Inviter = inviter.ID
@@ -615,7 +615,7 @@ func (tx *Tx) setMembers(r *Room, members map[string]MemberInfo) error {
 	present := map[PersonID]bool{}
 	for _, address := range slices.Sorted(maps.Keys(members)) {
 		m := members[address]
-		p, err := tx.meet(r.Adapter, address, m.Name)
+		p, err := tx.Meet(r.Adapter, address, m.Name)
 		if err != nil {
 			return err
 		}
@@ -652,6 +652,9 @@ func (tx *Tx) place(room RoomID, person PersonID, present, moderator bool) error
 	} else if m.Present == present && m.Moderator == moderator {
 		return nil
 	}
+	if present && !m.Present {
+		m.Since = tx.now
+	}
 	m.Present, m.Moderator = present, moderator
 	return tx.SaveMember(room, *m)
 }
@@ -669,7 +672,7 @@ func (tx *Tx) memberChanged(in *Incoming) error {
 		}
 		return tx.place(r.ID, p.ID, false, false)
 	}
-	p, err := tx.meet(in.Adapter, in.Person, in.Name)
+	p, err := tx.Meet(in.Adapter, in.Person, in.Name)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,8 @@ type Status struct {
 	Outbox  int `json:"outbox"`  // waiting to be said, those that wait for their time included
 	Ready   int `json:"ready"`   // of these, what could leave now
 	Sending int `json:"sending"` // calls under way
-	Jobs    int `json:"jobs"`    // work outside under way
+	Jobs    int `json:"jobs"`    // work outside, done or to be done
+	Resting int `json:"resting"` // of these, what waits to be tried again
 	Errors  int `json:"errors"`  // since the start
 	Rooms   int `json:"rooms"`
 }
@@ -26,17 +27,28 @@ type Status struct {
 func (s Status) Idle() bool { return s.Inbox+s.Outbox+s.Sending+s.Jobs == 0 }
 
 // Settled is whether all has happened that can happen now.
-func (s Status) Settled() bool { return s.Inbox+s.Ready+s.Sending+s.Jobs == 0 }
+func (s Status) Settled() bool { return s.Inbox+s.Ready+s.Sending+s.Jobs-s.Resting == 0 }
 
-// Status tells what is under way.
+// Status tells what is under way. Its numbers are of one moment: no task was handed in while they were read, and whatever
+// ends (a call, a job) hands its result in before it is counted as ended.
 func (e *Engine) Status() Status {
-	e.out.mu.Lock()
-	ready, _ := e.out.ready()
-	s := Status{Outbox: len(e.out.byID), Ready: len(ready), Sending: len(e.out.sending)}
-	e.out.mu.Unlock()
-	e.mu.Lock()
-	s.Inbox, s.Jobs, s.Errors = e.pending, len(e.jobs.running), e.errs
-	e.mu.Unlock()
+	var s Status
+	for {
+		e.mu.Lock()
+		submitted := e.submitted
+		s.Inbox, s.Jobs, s.Resting, s.Errors = e.pending, len(e.jobs.running)+e.jobs.woken-e.jobs.begun, e.jobs.resting, e.errs
+		e.mu.Unlock()
+		e.out.mu.Lock()
+		ready, _ := e.out.ready()
+		s.Outbox, s.Ready, s.Sending = len(e.out.byID), len(ready), len(e.out.sending)
+		e.out.mu.Unlock()
+		e.mu.Lock()
+		same := submitted == e.submitted
+		e.mu.Unlock()
+		if same {
+			break
+		}
+	}
 	e.cache.mu.RLock()
 	s.Rooms = len(e.cache.rooms)
 	e.cache.mu.RUnlock()
