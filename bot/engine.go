@@ -89,17 +89,17 @@ type Engine struct {
 	out      *dispatcher
 	jobs     *jobRunner
 
-	work    chan *task
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced whenever something moved; see WaitIdle
-	pending int           // tasks handed in and not finished
-	submitted int         // tasks ever handed in
-	running bool
-	errs    int
-	stopped chan struct{}
-	once    sync.Once
-	wg      sync.WaitGroup
-	timer   func() // stops the clock's call for the next due timer
+	work      chan *task
+	mu        sync.Mutex
+	changed   chan struct{} // closed and replaced whenever something moved; see WaitIdle
+	pending   int           // tasks handed in and not finished
+	submitted int           // tasks ever handed in
+	running   bool
+	errs      int
+	stopped   chan struct{}
+	once      sync.Once
+	wg        sync.WaitGroup
+	timer     func() // stops the clock's call for the next due timer
 }
 
 // task is one thing to do in a transaction.

@@ -27,9 +27,9 @@ type JobDirect struct {
 
 // jobRunner does the work that needs the outside: outside any transaction, with a timeout, tried again until it is too late.
 type jobRunner struct {
-	e       *Engine
-	wakeUp  chan struct{}
-	slots   chan struct{}
+	e      *Engine
+	wakeUp chan struct{}
+	slots  chan struct{}
 
 	// Under the engine's lock:
 	running map[string]bool // by id, until the result is handed in
