@@ -184,6 +184,8 @@ type RecordKind struct {
 	Letter string // "N", first of its short codes
 	// Index gives a body's state ("open", "closed", …) and the time by which lists sort it (zero = none).
 	Index func(body json.RawMessage) (state string, due time.Time)
+	// Settled is called when a message about a record was delivered in a room, or can never be; nil: nobody asks.
+	Settled func(*Turn, *Record, Delivery) error
 	// Withdrawn is called after a record was erased by its author, a moderator, or /forget: to tell rooms that got it.
 	Withdrawn func(*Turn, *Record) error
 }

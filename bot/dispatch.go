@@ -29,7 +29,7 @@ type dispatcher struct {
 
 	rooms    map[RoomID]*roomQueue
 	byID     map[RowID]*waiting
-	netIDs   map[RowID]string // own messages delivered in this run that something still waits for
+	netIDs   map[RowID]string // what was sent and is not yet stored as delivered
 	held     map[RowID]int
 	sending  map[RowID]bool
 	inFlight map[string]int       // by adapter
@@ -110,7 +110,7 @@ func (d *dispatcher) remove(id RowID) {
 func (d *dispatcher) hold(id RowID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.sending[id] {
+	if _, sent := d.netIDs[id]; sent || d.sending[id] {
 		return false
 	}
 	if w := d.byID[id]; w != nil && w.maybeSent {
@@ -268,12 +268,12 @@ var errNothing = errors.New("nothing to send")
 func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	out, err := d.prepare(a, w)
 	if errors.Is(err, errNothing) {
-		return d.store(w, func(tx *Tx) error { return tx.setAside(w.id) })
+		return d.store(w, func(tx *Tx) error { return tx.unsent(w) })
 	}
 	if err != nil {
 		d.e.log.Error().Err(err).Int64("row", int64(w.id)).Msg("a message cannot be made")
 		d.e.countError()
-		return d.store(w, func(tx *Tx) error { return tx.setAside(w.id) })
+		return d.store(w, func(tx *Tx) error { return tx.unsent(w) })
 	}
 	idempotent := a.Abilities().Idempotent
 	if !idempotent {
@@ -294,11 +294,9 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	}
 	w.maybeSent = true
 	if err == nil {
-		if id != "" {
-			d.mu.Lock()
-			d.netIDs[w.id] = id
-			d.mu.Unlock()
-		}
+		d.mu.Lock()
+		d.netIDs[w.id] = id
+		d.mu.Unlock()
 		done := d.e.submit("delivered", func(tx *Tx) error { return tx.delivered(w, id) })
 		if !idempotent {
 			<-done
@@ -393,11 +391,13 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 		if out.Target, err = d.netID(w.target); err != nil {
 			return out, err
 		}
-		if out.Target == "" && out.Kind != OutEdit {
+		if out.Target == "" && out.Kind != OutEdit && out.Kind != OutMessage {
 			return out, errNothing
 		}
 	}
 	switch {
+	case out.Kind == OutMessage && w.target != 0:
+		out.ReplyTo, out.Target = out.Target, ""
 	case out.Kind == OutReaction && !able.Reactions, out.Kind == OutDelete && !able.Deletes, out.Kind == OutFile && !able.Files:
 		return out, errNothing
 	case out.Kind == OutEdit && (!able.Edits || out.Target == ""):
@@ -452,13 +452,59 @@ func (tx *Tx) delivered(w *waiting, netID string) error {
 	if netID == "" || w.kind != OutMessage {
 		return tx.Exec(`UPDATE outbox SET state = 1, data = NULL, at = $1 WHERE id = $2`, tx.now.UnixMilli(), w.id)
 	}
-	return tx.Exec(`UPDATE outbox SET state = 1, at = $1, net_id = $2, net_hash = $3 WHERE id = $4`,
-		tx.now.UnixMilli(), tx.Seal("outbox", "net_id", w.id, netID), tx.Hash("message", netID), w.id)
+	if err := tx.Exec(`UPDATE outbox SET state = 1, at = $1, net_id = $2, net_hash = $3 WHERE id = $4`,
+		tx.now.UnixMilli(), tx.Seal("outbox", "net_id", w.id, netID), tx.Hash("message", netID), w.id); err != nil {
+		return err
+	}
+	return tx.tell(w, true)
+}
+
+// unsent sets a row aside for good.
+func (tx *Tx) unsent(w *waiting) error {
+	if err := tx.setAside(w.id); err != nil {
+		return err
+	}
+	return tx.tell(w, false)
+}
+
+// tell lets whoever keeps the record that a message was about know what became of the message.
+func (tx *Tx) tell(w *waiting, delivered bool) error {
+	if w.kind != OutMessage {
+		return nil
+	}
+	d := Delivery{Row: w.id, Room: w.room, Delivered: delivered, SetAside: !delivered}
+	var record, kind string
+	found, err := tx.One(`SELECT r.id, r.kind, o.topic FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.id = $1 AND o.record <> ''`,
+		[]any{w.id}, &record, &kind, &d.Topic)
+	hook := tx.e.kinds[kind].Settled
+	if err != nil || !found || hook == nil {
+		return err
+	}
+	r, err := tx.Record(record)
+	if err != nil || r == nil {
+		return err
+	}
+	room, err := tx.Room(w.room)
+	if err != nil {
+		return err
+	}
+	t, err := tx.turn(&Incoming{Adapter: room.Adapter, Room: room.Address, Kind: KindJobResult}, room, nil, "")
+	if err != nil {
+		return err
+	}
+	if err := t.attempt(func() error { return hook(t, r, d) }); err != nil {
+		if ours(err) {
+			return err
+		}
+		tx.e.log.Error().Err(err).Str("kind", kind).Msg("what became of a message could not be noted")
+		tx.e.countError()
+	}
+	return nil
 }
 
 // undeliverable sets a row aside for good and tells the room that it came from, once a record.
 func (tx *Tx) undeliverable(w *waiting, gone bool) error {
-	if err := tx.setAside(w.id); err != nil {
+	if err := tx.unsent(w); err != nil {
 		return err
 	}
 	room, err := tx.Room(w.room)

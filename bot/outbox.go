@@ -47,7 +47,7 @@ type waiting struct {
 	lane      string
 	priority  Priority
 	kind      OutKind
-	target    RowID // own row that is edited, reacted to or deleted
+	target    RowID // own row that is edited, reacted to, deleted or replied to
 	after     RowID // must be delivered before
 	notBefore time.Time
 	tries     int
@@ -106,6 +106,11 @@ func Origin(r RoomID) PostOption { return func(p *post) { p.origin = r } }
 
 // After holds the message back until that row was delivered.
 func After(row RowID) PostOption { return func(p *post) { p.after = row } }
+
+// Under posts as a reply to what the bot said before in that room, once that was delivered.
+func Under(row RowID) PostOption {
+	return func(p *post) { p.target, p.after = row, row }
+}
 
 // InMain posts to the room itself, also when what is answered stands in a thread.
 func InMain() PostOption {

@@ -273,6 +273,12 @@ func (tx *Tx) List(room *Room, kind, state string) ([]*Record, error) {
 	return tx.records(where, kind, state, room.ID, room.Chapter)
 }
 
+// Shown gives the records of a kind and state that other chapters shared with a room and that it was shown, the newest first.
+func (tx *Tx) Shown(room *Room, kind, state string) ([]*Record, error) {
+	return tx.records(`r.latest AND b.body IS NOT NULL AND r.kind = $1 AND r.state = $2 AND r.room <> $3 AND (r.chapter = '' OR r.chapter <> $4)
+		AND EXISTS (SELECT 1 FROM outbox o WHERE o.record = r.id AND o.room = $3 AND o.state = 1) ORDER BY r.id DESC`, kind, state, room.ID, room.Chapter)
+}
+
 // FindRecords finds what a typed code can mean in a room: its own records, its chapter's, and what was shown to it.
 func (tx *Tx) FindRecords(room *Room, typed string, kinds ...string) ([]*Record, error) {
 	letter, digits := readCode(typed)

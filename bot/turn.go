@@ -122,6 +122,7 @@ const (
 	SettingConfirm = "confirm" // "reaction" (default) or "word"
 	SettingOff     = "off"     // commands turned off, space-separated
 	SettingPaused  = "paused"  // "yes": nothing from other chapters is shown here
+	SettingRaise   = "raise"   // who may raise an alert: "anyone", "two" (default) or "moderators"
 )
 
 // Off is whether a command was turned off in this room.
