@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"time"
 
@@ -150,9 +151,13 @@ type Step struct {
 	// Optional steps can be skipped.
 	Optional bool
 	// Parse reads an answer that is none of the choices and gives the value kept. nil: only choices count when there are
-	// any, else the text itself. An error made by Refuse is said and the question stays open.
+	// any, else the text itself. It may also fill other fields of the draft that Steps was given. An error made by Refuse is
+	// said and the question stays open; with ErrUnsettled it is asked again, as Steps then has it.
 	Parse func(t *Turn, text string) (string, error)
 }
+
+// ErrUnsettled is what a Step's Parse returns when the answer leaves something to be asked, such as which of two days.
+var ErrUnsettled = errors.New("the answer leaves something open")
 
 // Option is one choice of a question.
 type Option struct {

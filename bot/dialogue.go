@@ -2,6 +2,7 @@ package bot
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -74,7 +75,7 @@ func (t *Turn) Start(name string, known Draft) error {
 	return t.next(d, nil)
 }
 
-// save writes a dialogue back.
+// saveDialogue writes a dialogue back.
 func (tx *Tx) saveDialogue(d *dialogue) error {
 	state, err := json.Marshal(d)
 	if err != nil {
@@ -126,6 +127,7 @@ func (t *Turn) enter(d *dialogue) error {
 	}
 	t.thread = d.Thread
 	t.lane = fmt.Sprintf("dialogue %d", d.ID)
+	t.refusal = []PostOption{Topic(topicDialogue, fmt.Sprint(d.ID))} // a reply to it is an answer
 	if d.About != t.Here.ID && d.Kind != whichRoom.Name {
 		r, err := t.Tx.Room(d.About)
 		if err != nil {
@@ -225,7 +227,7 @@ func (t *Turn) dialogueAnswer(d *dialogue, in *Incoming) error {
 	}
 	if in.Kind == KindText && strings.TrimSpace(in.Text) == "" {
 		if len(in.Files) > 0 {
-			return t.Done(TextOnly{})
+			return Refuse(TextOnly{})
 		}
 		return Refuse(Empty{})
 	}
@@ -273,7 +275,11 @@ func (t *Turn) dialogueAnswer(d *dialogue, in *Incoming) error {
 	v := in.Text
 	if s.Parse != nil {
 		var err error
-		if v, err = s.Parse(t, in.Text); err != nil {
+		v, err = s.Parse(t, in.Text)
+		if errors.Is(err, ErrUnsettled) {
+			return t.again(d, nil)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -303,7 +309,12 @@ func (t *Turn) changeAnswer(d *dialogue, field, text string) error {
 		case ok:
 		case s.Parse != nil:
 			var err error
-			if v, err = s.Parse(t, text); err != nil {
+			v, err = s.Parse(t, text)
+			if errors.Is(err, ErrUnsettled) {
+				delete(d.Draft, field)
+				return t.next(d, nil)
+			}
+			if err != nil {
 				return err
 			}
 		case len(s.Choices) > 0:

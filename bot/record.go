@@ -162,7 +162,8 @@ func (t *Turn) NewRecord(kind string, body any, expires time.Time) (*Record, err
 
 // Revise makes the next version of a record: another body, perhaps another scope or expiry. Only its own chapter may.
 func (t *Turn) Revise(r *Record, body any) error {
-	if r.Chapter != t.Room.Chapter || r.Chapter == "" && r.Room != t.Room.ID {
+	// What a room kept before it joined a chapter stays its own.
+	if r.Chapter != "" && r.Chapter != t.Room.Chapter || r.Chapter == "" && r.Room != t.Room.ID {
 		return fmt.Errorf("record %s belongs to another chapter", r.ID)
 	}
 	return t.write(r, body, nil)

@@ -316,7 +316,7 @@ func (t *Turn) attempt(do func() error) error {
 		if refused.Cause != nil {
 			t.e.log.Warn().Err(refused.Cause).Msg("a command was refused")
 		}
-		return t.Done(refused.Message)
+		return t.Done(refused.Message, t.refusal...)
 	}
 	t.e.log.Error().Err(err).Int64("room", int64(t.Here.ID)).Msg("a handler failed")
 	t.e.countError()

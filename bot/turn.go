@@ -29,6 +29,7 @@ type Turn struct {
 	lane     string
 	origin   string // the message that a record saved in this turn came from
 	answered RowID
+	refusal  []PostOption // how a refusal is posted
 }
 
 // Moderator is whether the person moderates the room that this is about, now.
