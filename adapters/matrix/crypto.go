@@ -106,18 +106,32 @@ func (a *Adapter) toDevice(ctx context.Context, events []*event.Event) error {
 func (a *Adapter) olmMessage(ctx context.Context, evt *event.Event) error {
 	a.olm.Lock()
 	defer a.olm.Unlock()
+	if err := a.reload(ctx); err != nil {
+		return err
+	}
 	// Not store.txn: the first statement must come under the library's Olm lock; cryptoStore sees to it.
 	err := a.store.db.DoTxn(ctx, nil, func(ctx context.Context) error {
 		a.guard("to-device message", func() { a.mach.HandleToDeviceEvent(ctx, evt) })
 		return ctx.Err()
 	})
-	if err == nil {
+	a.stale = err != nil
+	return err
+}
+
+// reload forgets Olm sessions in memory that are ahead of those on disk. The caller holds a.olm.
+func (a *Adapter) reload(ctx context.Context) error {
+	if !a.stale {
 		return nil
 	}
-	// The sessions in memory are now ahead of those on disk: forget them.
-	a.store.crypto.InitFields()
+	old := a.store.crypto.Account
 	a.store.crypto.Account = nil
-	return errors.Join(err, a.mach.Load(ctx))
+	if _, err := a.store.crypto.GetAccount(ctx); err != nil {
+		a.store.crypto.Account = old
+		return err
+	}
+	a.store.crypto.InitFields()
+	a.stale = false
+	return a.mach.Load(ctx)
 }
 
 // guard keeps a message that the library stumbles over from stopping all others.
@@ -242,6 +256,9 @@ func (a *Adapter) encrypt(ctx context.Context, rid id.RoomID, evtType event.Type
 func (a *Adapter) shareKey(ctx context.Context, rid id.RoomID, people []id.UserID) error {
 	a.olm.Lock()
 	defer a.olm.Unlock()
+	if err := a.reload(ctx); err != nil {
+		return err
+	}
 	return a.mach.ShareGroupSession(ctx, rid, people)
 }
 

@@ -41,9 +41,6 @@ func clip(s string, n int) string {
 
 // translate turns one message event of a room into what the engine reads. It returns nil for what is nobody's business.
 func (a *Adapter) translate(ctx context.Context, b *batch, r *room, evt *event.Event) (*bot.Incoming, error) {
-	if evt.Unsigned.RedactedBecause != nil {
-		return nil, nil
-	}
 	if err := evt.Content.ParseRaw(evt.Type); err != nil && !errors.Is(err, event.ErrContentAlreadyParsed) {
 		return nil, nil
 	}

@@ -85,7 +85,15 @@ func Login(ctx context.Context, o LoginOptions) (LoginResult, error) {
 		case state == sessionExpired && !o.NewDevice:
 			deviceID = old.DeviceID // only the token has ended: the device and its keys go on
 		default:
-			// The device is gone, and its keys with it.
+			// The device is gone, and its keys with it; where it is not, it goes now.
+			if state == sessionAlive {
+				if cli, err := newClient(old.Homeserver, o.HTTPClient); err == nil {
+					cli.UserID, cli.AccessToken = old.UserID, old.AccessToken
+					if _, err := cli.Logout(ctx); err != nil {
+						return LoginResult{}, clean(err)
+					}
+				}
+			}
 			if err := st.close(); err != nil {
 				return LoginResult{}, err
 			}

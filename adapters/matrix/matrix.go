@@ -56,7 +56,8 @@ type Adapter struct {
 	me    id.UserID
 
 	// olm is held while Olm sessions change: while to-device messages are stored and while room keys are shared.
-	olm sync.Mutex
+	olm   sync.Mutex
+	stale bool // what of them is in memory was not stored; guarded by olm
 
 	arrivedMu sync.Mutex
 	arrived   map[id.SessionID]bool // room keys that came since held events were last tried

@@ -127,8 +127,8 @@ func (a *Adapter) mustEncrypt(ctx context.Context, rid id.RoomID, told bool) (bo
 	if r.Membership == joined {
 		return false, nil
 	}
-	var any map[string]any
-	err = a.cli.StateEvent(ctx, rid, event.StateEncryption, "", &any)
+	var content map[string]any
+	err = a.cli.StateEvent(ctx, rid, event.StateEncryption, "", &content)
 	if httpStatus(err) == http.StatusNotFound {
 		return false, nil
 	}

@@ -308,6 +308,9 @@ func (v *visit) end(ctx context.Context) error {
 // readMessage opens and translates one event that somebody else sent. The error is errHeld where its key is missing.
 func (a *Adapter) readMessage(ctx context.Context, b *batch, r *room, evt *event.Event) error {
 	evt.Type.Class = event.MessageEventType
+	if evt.Unsigned.RedactedBecause != nil {
+		return nil
+	}
 	if evt.Type == event.EventEncrypted {
 		plain, err := a.decrypt(ctx, evt)
 		if plain == nil || err != nil {

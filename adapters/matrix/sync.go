@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -237,7 +236,10 @@ func (a *Adapter) reconcile(ctx context.Context, in bot.Inbox) error {
 		if len(out) == 0 {
 			return nil
 		}
-		return in.Deliver(ctx, out...)
+		if err := in.Deliver(ctx, out...); err != nil {
+			return &apiError{"the engine could not store what was received", err}
+		}
+		return nil
 	})
 }
 
@@ -264,7 +266,7 @@ func (a *Adapter) syncOnce(ctx context.Context, in bot.Inbox, retryHeld *bool) e
 	if len(b.in) > 0 {
 		if err := in.Deliver(ctx, b.in...); err != nil {
 			a.putArrived(tried)
-			return fmt.Errorf("what was received could not be stored: %w", err)
+			return &apiError{"the engine could not store what was received", err}
 		}
 	}
 	if err := a.commit(ctx, b, resp.NextBatch); err != nil {

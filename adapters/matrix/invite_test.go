@@ -1,0 +1,144 @@
+package matrix
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"maunium.net/go/mautrix/id"
+
+	"starling/bot"
+)
+
+func TestWhoMayInvite(t *testing.T) {
+	tests := []struct {
+		rules  string
+		person id.UserID
+		want   bool
+	}{
+		{"", ana, false},
+		{"@ana:example.org", ana, true},
+		{"@ana:example.org", "@ana:example.org.evil.net", false},
+		{"@ben:example.org @ana:example.org", ana, true},
+		{":example.org", ana, true},
+		{":example.org", "@ana:sub.example.org", false},
+		{":example.org", "@ana:evilexample.org", false},
+		{":localhost:8448", "@ana:localhost:8448", true},
+		{"*", "@anyone:anywhere.net", true},
+		{"example.org", ana, false},
+		{":", "@ana", true}, // no server: only a malformed address
+	}
+	for _, tt := range tests {
+		a := &Adapter{cfg: Config{Invite: strings.Fields(tt.rules)}}
+		if got := a.mayInvite(tt.person); got != tt.want && tt.rules != ":" {
+			t.Errorf("%q lets %s invite: %v", tt.rules, tt.person, got)
+		}
+	}
+}
+
+func invite(rid, by, more string) string {
+	return fmt.Sprintf(`{"rooms":{"invite":{%q:{"invite_state":{"events":[%s]}}}}}`, rid,
+		ev("m.room.member", by, `{"membership":"invite"`+more+`}`, `"state_key":"`+botID+`"`))
+}
+
+func TestInvitationsAreTakenOrDeclined(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	in.allowance = 1
+	acc.run(acc.open(), in)
+	h.push(settled())
+	h.push(invite("!stranger:evil.net", "@eve:evil.net", ""))
+	h.push(invite("!first:example.org", ana, ""))
+	h.push(invite("!second:example.org", ana, "")) // over the day's limit
+	h.until("the answers", func() bool {
+		return h.called("!stranger:evil.net/leave") != nil && h.called("/join/!first:example.org") != nil && h.called("!second:example.org/leave") != nil
+	})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.called("/join/!stranger") != nil || h.called("/join/!second") != nil {
+		t.Errorf("calls %+v", h.calls)
+	}
+	acc.checkLog()
+}
+
+// Over federation a join fails at first, and the bot may stop in between.
+func TestJoinIsTriedAgainAlsoAfterARestart(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	tries := make(chan struct{}, 10)
+	h.fail(502, `{"errcode":"M_UNKNOWN"}`, func(r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/join/") {
+			tries <- struct{}{}
+			return true
+		}
+		return false
+	})
+	h.push(settled())
+	h.push(invite("!far:example.org", ana, ""))
+	in := newInbox()
+	stop := acc.run(acc.open(), in)
+	<-tries
+	<-tries
+	stop()
+	h.mu.Lock()
+	h.refuse = nil
+	h.mu.Unlock()
+	again := newInbox()
+	again.allowance = 0 // it was counted when it was accepted
+	acc.run(acc.open(), again)
+	h.until("the join", func() bool { return h.called("/join/!far:example.org") != nil })
+}
+
+func TestDirectInvitation(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	acc.run(acc.open(), in)
+	h.push(settled())
+	h.push(invite("!dm:example.org", ana, `,"is_direct":true`))
+	h.until("the join", func() bool { return h.called("/join/!dm:example.org") != nil })
+	h.push(strings.ReplaceAll(inRoom(nil, []string{member(ana, "join"), member(botID, "join"), text(ana, "help")}), roomID, "!dm:example.org"))
+	if got := in.until(t, "help", textIs("help")); !got.Direct {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestUpgradedRoom(t *testing.T) {
+	const next = "!next:example.org"
+	for _, tt := range []struct {
+		name, create string
+		encrypted    bool
+		follows      bool
+	}{
+		{"names its predecessor", `{"room_version":"12","predecessor":{"room_id":"` + roomID + `"}}`, true, true},
+		{"names another", `{"predecessor":{"room_id":"!other:example.org"}}`, true, false},
+		{"names none", `{}`, true, false},
+		{"is weaker", `{"predecessor":{"room_id":"` + roomID + `"}}`, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHomeserver(t)
+			acc := newAccount(t, h)
+			in := newInbox()
+			acc.run(acc.open(), in)
+			h.push(settled(encryption()))
+			h.push(inRoom(nil, []string{ev("m.room.tombstone", ana, `{"replacement_room":"`+next+`"}`, `"state_key":""`)}))
+			h.until("the join", func() bool { return h.called("/join/"+next) != nil })
+			state := []string{ev("m.room.create", ana, tt.create, `"state_key":""`), member(ana, "join"), member("@ben:example.org", "join")}
+			if tt.encrypted {
+				state = append(state, encryption())
+			}
+			state = append(state, member(botID, "join"))
+			h.push(strings.ReplaceAll(inRoom(nil, state), `join":{"`+roomID, `join":{"`+next))
+			if !tt.follows {
+				h.until("the bot leaves again", func() bool { return h.called(next+"/leave") != nil })
+				return
+			}
+			got := in.until(t, "the new room", func(in bot.Incoming) bool { return in.Room == next })
+			if c := got.RoomChange; c.Replaces != roomID || c.Fresh || !c.Joined {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}

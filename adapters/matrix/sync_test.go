@@ -1,0 +1,341 @@
+package matrix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"maunium.net/go/mautrix/id"
+
+	"starling/bot"
+)
+
+func TestFirstSyncTellsTheRoomAndAnswersNothing(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	in.rooms = []string{"!lost:example.org"}
+	h.push(inRoom([]string{
+		ev("m.room.create", ana, `{"room_version":"10"}`, `"state_key":""`),
+		member(ana, "join"), member("@ben:example.org", "join"), member(botID, "join"),
+		ev("m.room.power_levels", ana, `{"users":{"`+ana+`":100}}`, `"state_key":""`),
+		encryption(),
+	}, []string{text(ana, "/old")}))
+	h.push(inRoom(nil, []string{text(ana, "/new")}))
+	acc.run(acc.open(), in)
+	in.until(t, "/new", textIs("/new"))
+	if got := in.texts(); !slices.Equal(got, []string{"/new"}) {
+		t.Errorf("texts %q", got)
+	}
+	lost, here := in.got[0], in.got[1]
+	if lost.Room != "!lost:example.org" || lost.RoomChange.Joined {
+		t.Errorf("the lost room: %+v", lost)
+	}
+	want := &bot.RoomChange{Joined: true, Encrypted: true, Members: map[string]bot.MemberInfo{
+		ana: {Name: "ana", Moderator: true}, "@ben:example.org": {Name: "ben"},
+	}}
+	if diff := cmp.Diff(want, here.RoomChange); diff != "" {
+		t.Error(diff)
+	}
+	acc.checkLog()
+}
+
+func TestTokenIsHeldBackUntilTheEngineHasStored(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	a := acc.open()
+	in.fail = func(try int) error {
+		if got := token(t, a); got != fmt.Sprintf("s%d", map[bool]int{true: 1, false: 0}[try > 1]) && !(try == 1 && got == "") {
+			t.Errorf("try %d: the position is already %q", try, got)
+		}
+		if try == 2 {
+			return errors.New("disk full in " + roomID)
+		}
+		return nil
+	}
+	h.push(settled())
+	h.push(inRoom(nil, []string{text(ana, "/needs"), text(ana, "/calendar")}))
+	stop := acc.run(a, in)
+	in.until(t, "/calendar", textIs("/calendar"))
+	h.until("the next poll", func() bool { return slices.Contains(h.asked, "s2") })
+	stop()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if want := []string{"", "s1", "s1", "s2"}; !slices.Equal(h.asked[:4], want) {
+		t.Errorf("asked for %q, want %q", h.asked, want)
+	}
+	if len(in.tries) != 3 || in.tries[1][0].ID != in.tries[2][0].ID {
+		t.Errorf("%d tries", len(in.tries))
+	}
+	acc.checkLog()
+}
+
+func TestNothingFromBeforeTheJoinIsAnswered(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	a := acc.open()
+	stop := acc.run(a, in)
+	h.push(`{"rooms":{}}`)
+	h.push(fmt.Sprintf(`{"rooms":{"invite":{%q:{"invite_state":{"events":[%s]}}}}}`, roomID,
+		ev("m.room.member", ana, `{"membership":"invite"}`, `"state_key":"`+botID+`"`)))
+	h.until("the join", func() bool { return h.called("/join/"+roomID) != nil })
+	joinEvent := member(botID, "join", `"event_id":"$join"`, `"unsigned":{"prev_content":{"membership":"invite"}}`)
+	h.push(inRoom(nil, []string{
+		ev("m.room.create", ana, `{"room_version":"12"}`, `"state_key":""`),
+		member(ana, "join"), member("@ben:example.org", "join"),
+		ev("m.room.power_levels", ana, `{"users":{}}`, `"state_key":""`),
+		text(ana, "/before"), encryption(), text("@ben:example.org", "/also before"), joinEvent,
+		text("@ben:example.org", "/after"),
+	}))
+	in.until(t, "/after", textIs("/after"))
+	change := in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom })
+	want := &bot.RoomChange{Joined: true, Fresh: true, Inviter: ana, Encrypted: true, Members: map[string]bot.MemberInfo{
+		ana:                {Name: "ana", Moderator: true}, // created a room of version 12: above every power level
+		"@ben:example.org": {Name: "ben"},
+	}}
+	if diff := cmp.Diff(want, change.RoomChange); diff != "" {
+		t.Error(diff)
+	}
+	if change.ID != "$join" {
+		t.Errorf("the greeting has the id %q", change.ID)
+	}
+	if got := in.texts(); !slices.Equal(got, []string{"/after"}) {
+		t.Errorf("texts %q", got)
+	}
+	clear := in.until(t, "/after", textIs("/after"))
+	if clear.Encrypted || clear.Trust != bot.TrustUnknown {
+		t.Errorf("clear text is taken for encrypted: %+v", clear)
+	}
+	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s3") })
+	stop()
+	errands, err := openErrands(t, acc)
+	if err != nil || len(errands) != 0 {
+		t.Errorf("errands left: %v %v", errands, err)
+	}
+	acc.checkLog()
+}
+
+func openErrands(t *testing.T, acc *account) ([]errand, error) {
+	st, err := openStore(t.Context(), acc.dir, false)
+	if err != nil {
+		return nil, err
+	}
+	defer st.close()
+	return st.errands(t.Context())
+}
+
+func TestGapIsFilledBackToWhatIsKnown(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	stop := acc.run(acc.open(), in)
+	h.push(settled())
+	h.push(inRoom(nil, []string{text(ana, "one", `"event_id":"$one"`)}))
+	in.until(t, "one", textIs("one"))
+	h.mu.Lock()
+	h.messages["p1"] = `{"end":"p2","chunk":[` + text(ana, "four") + `,` + text(ana, "three") + `]}`
+	h.messages["p2"] = `{"end":"p3","chunk":[` + text(ana, "two") + `,` + text(ana, "one", `"event_id":"$one"`) + `]}`
+	h.messages["p3"] = `{"end":"p4","chunk":[` + text(ana, "long ago") + `]}`
+	h.mu.Unlock()
+	h.push(inRoom(nil, []string{text(ana, "five")}, `"limited":true`, `"prev_batch":"p1"`))
+	in.until(t, "five", textIs("five"))
+	stop()
+	if got, want := in.texts(), []string{"one", "two", "three", "four", "five"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestGapStopsAtADayAndAtTheOwnJoin(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	a := acc.open()
+	defer a.Close()
+	old := fmt.Sprintf(`"origin_server_ts":%d`, time.Now().Add(-25*time.Hour).UnixMilli())
+	h.messages["old"] = `{"end":"more","chunk":[` + text(ana, "fresh") + `,` + text(ana, "stale", old) + `]}`
+	h.messages["more"] = `{"chunk":[` + text(ana, "older") + `]}`
+	h.messages["join"] = `{"end":"more","chunk":[` + text(ana, "fresh") + `,` +
+		member(botID, "join", `"unsigned":{"prev_content":{"membership":"invite"}}`) + `,` + text(ana, "before") + `]}`
+	for _, from := range []string{"old", "join"} {
+		got, err := a.fillGap(t.Context(), &room{ID: roomID, LastEvent: "$none"}, from)
+		if err != nil || len(got) != 1 || got[0].Content.Raw["body"] != "fresh" {
+			t.Errorf("from %s: %d events, %v", from, len(got), err)
+		}
+	}
+}
+
+func TestGapThatCannotBeFetchedIsTriedAgain(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	acc.run(acc.open(), in)
+	h.push(settled())
+	in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom })
+	h.messages["p1"] = `{"chunk":[` + text(ana, "missed") + `]}`
+	failed := false
+	h.fail(502, `<html>`, func(r *http.Request) bool {
+		if failed || !strings.HasSuffix(r.URL.Path, "/messages") {
+			return false
+		}
+		failed = true
+		return true
+	})
+	h.push(inRoom(nil, []string{text(ana, "now")}, `"limited":true`, `"prev_batch":"p1"`))
+	in.until(t, "now", textIs("now"))
+	if got := in.texts(); !slices.Equal(got, []string{"missed", "now"}) || !failed {
+		t.Errorf("got %q (failed: %v)", got, failed)
+	}
+}
+
+func TestMalformedEventsStopNobody(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	acc.run(acc.open(), in)
+	h.push(settled())
+	h.push(inRoom(nil, []string{
+		`{"type":7}`, `null`, `"x"`,
+		ev("m.room.message", ana, `{"msgtype":["m.text"],"body":{"a":1}}`),
+		ev("m.room.message", ana, `"text"`),
+		ev("m.room.message", ana, `{"msgtype":"m.text","body":"x"}`, `"msc4354_sticky":"x"`),
+		ev("m.room.encrypted", ana, `{"algorithm":"m.megolm.v1.aes-sha2","ciphertext":5}`),
+		ev("m.room.encrypted", ana, `{}`),
+		ev("m.room.power_levels", ana, `{"users":"all"}`, `"state_key":""`),
+		text(ana, "fine"),
+	}))
+	in.until(t, "fine", textIs("fine"))
+	if got := in.texts(); !slices.Equal(got, []string{"fine"}) {
+		t.Errorf("texts %q", got)
+	}
+}
+
+func TestMembersAndPowerAreFollowed(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	acc.run(acc.open(), in)
+	h.push(settled())
+	h.push(inRoom(nil, []string{
+		member("@cem:example.org", "join"),
+		ev("m.room.power_levels", ana, `{"users":{"`+ana+`":100,"@cem:example.org":50}}`, `"state_key":""`),
+		member("@ben:example.org", "leave"),
+		ev("m.room.name", ana, `{"name":"New"}`, `"state_key":""`),
+		encryption(),
+		text(ana, "end"),
+	}))
+	in.until(t, "end", textIs("end"))
+	var told []string
+	for _, in := range in.got[1:] {
+		switch in.Kind {
+		case bot.KindMember:
+			told = append(told, fmt.Sprintf("%s %+v", in.Person, *in.Member))
+		case bot.KindRoom:
+			told = append(told, fmt.Sprintf("%s encrypted=%v cem=%v", in.RoomChange.Name, in.RoomChange.Encrypted, in.RoomChange.Members["@cem:example.org"]))
+		}
+	}
+	want := []string{
+		"@cem:example.org {Joined:true Moderator:false}",
+		"Needs encrypted=false cem={cem true}",
+		"@ben:example.org {Joined:false Moderator:false}",
+		"New encrypted=false cem={ false}",
+		"New encrypted=true cem={ false}",
+	}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLoggedOutStopsTheBotWithTheRemedy(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	h.push(settled())
+	h.fail(401, `{"errcode":"M_UNKNOWN_TOKEN","error":"`+botID+`"}`, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/sync") })
+	a := acc.open()
+	defer a.Close()
+	if err := a.Run(t.Context(), newInbox()); !errors.Is(err, ErrLoggedOut) {
+		t.Errorf("Run ended with %v", err)
+	}
+	acc.checkLog()
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	h.push(settled())
+	in := newInbox()
+	stop := acc.run(acc.open(), in)
+	in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom })
+	if err := stop(); !errors.Is(err, context.Canceled) {
+		t.Errorf("Run ended with %v", err)
+	}
+}
+
+func TestRoomsAreComparedAfterARestart(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	h.push(settled())
+	in := newInbox()
+	stop := acc.run(acc.open(), in)
+	in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom })
+	h.until("the next poll", func() bool { return slices.Contains(h.asked, "s1") })
+	stop()
+
+	in = newInbox()
+	in.rooms = []string{"!gone:example.org"} // an engine that lost one room and kept another too long
+	acc.run(acc.open(), in)
+	here := in.until(t, "the room again", func(in bot.Incoming) bool { return in.Room == roomID })
+	if c := here.RoomChange; !c.Joined || c.Fresh || c.Name != "Needs" || len(c.Members) != 2 {
+		t.Errorf("%+v", c)
+	}
+	if gone := in.until(t, "the gone room", func(in bot.Incoming) bool { return in.Room == "!gone:example.org" }); gone.RoomChange.Joined {
+		t.Errorf("%+v", gone.RoomChange)
+	}
+}
+
+func TestKickedAndAlone(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	acc.run(acc.open(), in)
+	h.push(settled(encryption()))
+	h.push(inRoom(nil, []string{member("@ben:example.org", "leave"), member(ana, "leave")}))
+	h.until("the bot leaves", func() bool { return h.called(roomID+"/leave") != nil })
+	h.push(fmt.Sprintf(`{"rooms":{"leave":{%q:{}}}}`, roomID))
+	gone := in.until(t, "the bot is gone", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom && !in.RoomChange.Joined })
+	if gone.Room != roomID {
+		t.Errorf("%+v", gone)
+	}
+}
+
+func TestRoomThatWasEncryptedStaysSo(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	a := acc.open()
+	defer a.Close()
+	r := &room{ID: roomID, Membership: joined, Encrypted: true}
+	ctx := t.Context()
+	if err := a.store.putRoom(ctx, r); err != nil {
+		t.Fatal(err)
+	}
+	r.Encrypted = false
+	if err := a.store.putRoom(ctx, r); err != nil {
+		t.Fatal(err)
+	}
+	b := newBatch()
+	if err := a.leftRoom(ctx, b, roomID); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.commit(ctx, b, "s"); err != nil {
+		t.Fatal(err)
+	}
+	if secret, err := a.mustEncrypt(ctx, id.RoomID(roomID), false); !secret || err != nil {
+		t.Errorf("encrypted: %v, %v", secret, err)
+	}
+}
