@@ -130,7 +130,7 @@ func (c context) surelyDate(f found) bool {
 		return true
 	case !f.instant.IsZero():
 		return true
-	case f.weekday >= 0 && f.hasClock && f.explicit:
+	case f.weekday >= 0 && f.hasClock:
 		return true
 	case f.weekday >= 0:
 		edge := before == nil || after == nil || before.comma || after.comma
@@ -187,6 +187,9 @@ func (c context) problem(f found) Problem {
 func cut(text string, start, end int) string {
 	left := strings.TrimRight(text[:start], " \t\n,،")
 	right := strings.TrimLeft(text[end:], " \t\n,،")
+	if strings.HasSuffix(left, "(") && strings.HasPrefix(right, ")") {
+		left, right = strings.TrimRight(left[:len(left)-1], " "), strings.TrimLeft(right[1:], " ")
+	}
 	switch {
 	case left == "":
 		return strings.TrimSpace(right)

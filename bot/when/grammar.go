@@ -62,6 +62,7 @@ type found struct {
 	problem   Problem
 
 	// What Extract wants to know.
+	numbered  bool // "friday 4": a day of the month only if a time follows, else perhaps an hour
 	calendar  bool // a date with day and month
 	weakMonth bool // whose name is another word too: "12 out of 20"
 	dayWord   bool // today, tomorrow, in three days
@@ -101,6 +102,9 @@ func (lex *lexicon) parse(items []item, o Options) found {
 		if r.f.problem != None {
 			return r.f
 		}
+	}
+	if r.f.numbered && !r.f.hasClock {
+		return found{problem: Unknown}
 	}
 	if len(r.f.days) == 0 && !r.f.hasClock && r.f.instant.IsZero() && r.f.part == "" {
 		return found{problem: r.why()}
@@ -146,6 +150,10 @@ func (r *reader) at(i int) item {
 // filler passes over what joins and means nothing by itself, as long as something follows.
 func (r *reader) filler() bool {
 	it := r.at(0)
+	if it.is("tail") && (r.items[0].is("on") || r.items[0].is("in")) && (r.f.hasDay || !r.f.instant.IsZero()) {
+		r.i++
+		return true
+	}
 	if r.i+1 >= len(r.items) {
 		return false
 	}
@@ -153,6 +161,9 @@ func (r *reader) filler() bool {
 	case it.comma:
 		r.i++
 		return !next.comma && r.i > 1
+	case it.is("of") && r.f.hasClock && (next.is("weekday") || next.is("day") || next.is("the")):
+		r.i++
+		return true
 	case it.is("by"), it.is("on"):
 		// "by 19:00" and "on tomorrow", but not "by by".
 		if next.is("by") && it.is("by") || next.comma {
@@ -204,13 +215,17 @@ func (r *reader) date() bool {
 	if r.weekdayPhrase(j) {
 		return true
 	}
-	// "the 15th": the next day of that number.
+	// "the 15th", "Friday 27": the next day of that number.
 	next := r.at(j + 1)
+	beside := r.f.weekday >= 0 && (r.at(-1).is("weekday") || r.at(-1).comma)
+	definite = definite || beside
 	if it.isNum && (it.ord || definite && it.digits > 0) && it.num >= 1 && it.num <= 31 && it.digits <= 2 &&
-		!next.is("mark") && !next.is("part") && !next.is("plus") && !next.is("unit") && !next.isNum && next.clock == nil {
+		!next.is("mark") && !next.is("part") && !next.is("plus") && !next.is("unit") && (it.ord || !next.isNum) && next.clock == nil {
 		if !definite && !r.f.intro {
 			return false
 		}
+		r.f.loose = r.f.loose || beside && !it.ord
+		r.f.numbered = beside && j == 0 && !it.ord && it.num <= 24
 		return r.setDay(r.nextNumbered(it.num), j+1)
 	}
 	return false
@@ -480,7 +495,7 @@ func (r *reader) clock() bool {
 			n++
 		}
 	case it.clock != nil:
-		if it.dot != nil && !at && !r.at(n+1).is("mark") && it.clock.h < 13 {
+		if it.dot != nil && !at && !r.at(n+1).is("mark") && !r.at(n+1).is("part") && it.clock.h < 13 {
 			return false
 		}
 		c = *it.clock
@@ -498,6 +513,9 @@ func (r *reader) clock() bool {
 				c.m = min.num
 				r.f.loose = r.f.loose || !min.glued
 				n++
+				if s, ok := r.at(n).has("unit"); ok && s.name == "minute" && r.at(n).glued {
+					n++
+				}
 			}
 		}
 		if s, ok := r.at(n).has("plus"); ok {

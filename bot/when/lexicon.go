@@ -421,16 +421,17 @@ func zoneName(toks []token) (item, int) {
 
 func (lex *lexicon) made(e entry, toks []token) []item {
 	it := item{senses: e.senses, entry: e, start: toks[0].start, end: toks[len(toks)-1].end, glued: toks[0].glued}
-	if s, ok := it.has("num"); ok {
-		it.isNum, it.num = true, s.val
-	}
-	if !e.sequence {
-		return []item{it}
-	}
 	var out []item
-	for _, s := range e.senses {
-		it.senses = []sense{s}
+	for i := range e.senses {
+		if e.sequence {
+			it.senses = e.senses[i : i+1]
+		}
+		s, ok := it.has("num")
+		it.isNum, it.num = ok, s.val
 		out = append(out, it)
+		if !e.sequence {
+			break
+		}
 	}
 	return out
 }

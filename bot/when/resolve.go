@@ -109,6 +109,8 @@ func (f found) wholeDays(days []ymd, today ymd, zone *time.Location) Result {
 // moments returns the times of day that the clock and the part of the day can mean together.
 func (f found) moments() ([]moment, Problem) {
 	switch {
+	case f.midnight && f.part == "evening":
+		return []moment{{shift: 1}}, None
 	case f.noon && f.part != "", f.midnight && f.part != "" && f.part != "night":
 		return nil, Mismatch
 	case f.noon:
