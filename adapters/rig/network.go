@@ -82,10 +82,11 @@ type Network struct {
 	mu       sync.Mutex
 	rooms    map[string]*room
 	messages map[string]*Message
-	order    []string          // message ids as they came
-	sent     map[string]string // idempotency key → id of what was shown
-	next     int               // last id given to what a person did
-	queue    []step            // what the engine has yet to take in
+	order    []string            // message ids as they came
+	sent     map[string]string   // idempotency key → id of what was shown
+	marks    map[string][]string // message id → reactions on it, in order, as "author emoji"
+	next     int                 // last id given to what a person did
+	queue    []step              // what the engine has yet to take in
 	wake     chan struct{}
 	faults   faults
 }
@@ -115,7 +116,7 @@ func NewNetwork(name string, able bot.Abilities, clock bot.Clock, watch func(Eve
 		watch = func(Event) {}
 	}
 	return &Network{name: name, able: able, clock: clock, pulse: p, watch: watch, rooms: map[string]*room{}, messages: map[string]*Message{},
-		sent: map[string]string{}, wake: make(chan struct{}, 1), faults: newFaults()}
+		sent: map[string]string{}, marks: map[string][]string{}, wake: make(chan struct{}, 1), faults: newFaults()}
 }
 
 // Name implements bot.Adapter.
@@ -435,11 +436,42 @@ func (n *Network) React(room, person, target, emoji string, on bool) error {
 		return fmt.Errorf("there is no message %s in %s", target, room)
 	}
 	in.ID, in.Target, in.Text = n.newID(), target, emoji
+	n.mark(target, person, emoji, on)
 	if n.able.Threads {
 		in.Encrypted, in.Trust = false, bot.TrustUnknown // reactions are clear text on Matrix
 	}
 	n.arrive(in)
 	return nil
+}
+
+// mark notes a reaction; the caller holds the lock.
+func (n *Network) mark(message, author, emoji string, on bool) {
+	one := author + " " + emoji
+	marks := slices.DeleteFunc(n.marks[message], func(m string) bool { return m == one })
+	if on {
+		marks = append(marks, one)
+	}
+	n.marks[message] = marks
+}
+
+// Reactions lists the emoji on a message, each with how many have put it there if that is more than one: "✅", "👀 2".
+func (n *Network) Reactions(message string) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var order []string
+	count := map[string]int{}
+	for _, m := range n.marks[message] {
+		_, emoji, _ := strings.Cut(m, " ")
+		if count[emoji]++; count[emoji] == 1 {
+			order = append(order, emoji)
+		}
+	}
+	for i, emoji := range order {
+		if count[emoji] > 1 {
+			order[i] = fmt.Sprintf("%s %d", emoji, count[emoji])
+		}
+	}
+	return order
 }
 
 // Edit replaces the text of a person's own message.
@@ -624,6 +656,7 @@ func (n *Network) show(out bot.Outgoing) (string, *Event, error) {
 		if target == nil || target.Deleted {
 			return refuse("a reaction to nothing")
 		}
+		n.mark(out.Target, Bot, out.Text, true)
 	case bot.OutDelete:
 		if target == nil || target.Author != Bot {
 			return refuse("a deletion of something that the bot did not say")
