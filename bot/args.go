@@ -181,7 +181,7 @@ func (t *Turn) findPerson(typed string) (*Person, error) {
 
 // wordLists are the words that mean the same in every dialogue, folded, of all languages.
 type wordLists struct {
-	yes, no, back, skip, cancel, help map[string]bool
+	yes, no, back, skip, cancel map[string]bool
 }
 
 func loadWords(l *locales.Bundle) *wordLists {
@@ -194,7 +194,7 @@ func loadWords(l *locales.Bundle) *wordLists {
 		}
 		return m
 	}
-	return &wordLists{set("word.yes"), set("word.no"), set("word.back"), set("word.skip"), set("word.cancel"), set("word.help")}
+	return &wordLists{set("word.yes"), set("word.no"), set("word.back"), set("word.skip"), set("word.cancel")}
 }
 
 // answer reads a text or a reaction.

@@ -24,6 +24,9 @@ type Capability struct {
 	Topics map[string]func(*Turn, string, Answer) error
 	// Timers handle scheduled rows that are due.
 	Timers map[string]func(*Turn, string) error
+	// Bare is asked about short texts that people say to no one in particular in a room. It gives the topic that such a text
+	// answers where the whole room was asked something, else "". It must keep nothing; nil: it is never asked.
+	Bare func(tx *Tx, room *Room, text string) (topic string)
 	// Joined is called when the bot has just come into a room on an invitation, Left when it is no longer in one.
 	Joined, Left func(*Turn) error
 	// Upgrades is the list of the package's own tables, by version; its version table is named after the capability.
@@ -154,6 +157,8 @@ type Step struct {
 	// any, else the text itself. It may also fill other fields of the draft that Steps was given. An error made by Refuse is
 	// said and the question stays open; with ErrUnsettled it is asked again, as Steps then has it.
 	Parse func(t *Turn, text string) (string, error)
+	// Then is called with the answer: for what counts at once, such as the language of the questions that follow. nil: nothing does.
+	Then func(t *Turn, value string) error
 }
 
 // ErrUnsettled is what a Step's Parse returns when the answer leaves something to be asked, such as which of two days.

@@ -36,12 +36,21 @@ type Info struct {
 // commandTable is what every part that names, finds or describes a command reads.
 type commandTable struct {
 	root  node
-	names map[string]bool // what the bot is called, folded
+	names map[string]bool   // what the bot is called, folded
+	help  map[string]string // words that ask for help, folded, with their language; clients keep some for themselves after a slash
 }
 
 // buildTable makes the table; it fails when two commands share a word in any language.
 func buildTable(caps []Capability, l *locales.Bundle, name string) (*commandTable, error) {
-	t := &commandTable{names: map[string]bool{markup.FoldWord(name): true, "starling": true}}
+	t := &commandTable{names: map[string]bool{markup.FoldWord(name): true, "starling": true}, help: map[string]string{}}
+	all := l.Words("word.help")
+	for _, lang := range locales.Languages() {
+		for _, w := range all[lang.Code] {
+			if _, ok := t.help[markup.FoldWord(w)]; !ok {
+				t.help[markup.FoldWord(w)] = lang.Code
+			}
+		}
+	}
 	for _, c := range caps {
 		for _, cmd := range c.Commands {
 			t.root.subs = append(t.root.subs, makeNode(cmd, nil))
@@ -127,7 +136,7 @@ func (e *Engine) Commands() []Info {
 
 // FindCommand finds a command by any of its words in any language ("needs list", "/necesidades").
 func (e *Engine) FindCommand(text string) (Info, bool) {
-	n, _, _, _ := e.commands.match(strings.TrimLeft(strings.TrimSpace(text), "/!"))
+	n, _, _, _ := e.commands.match(strings.TrimLeft(strings.TrimSpace(text), "/!"), true)
 	if n == nil {
 		return Info{}, false
 	}
@@ -162,7 +171,7 @@ func (t *commandTable) read(text string, spoken bool) call {
 	if !c.sigil && !c.named {
 		return c
 	}
-	c.node, c.rest, c.lang, c.word = t.match(s)
+	c.node, c.rest, c.lang, c.word = t.match(s, c.named)
 	return c
 }
 
@@ -179,14 +188,17 @@ func (t *commandTable) stripName(s string) (string, bool) {
 	return rest, true
 }
 
-// match finds the longest command at the beginning of s.
-func (t *commandTable) match(s string) (n *node, rest, lang, first string) {
+// match finds the longest command at the beginning of s. Where the bot is not surely meant, "!?" and "!h" are no call for help.
+func (t *commandTable) match(s string, meant bool) (n *node, rest, lang, first string) {
 	first, rest = cut(s)
 	if i := strings.IndexByte(first, '@'); i > 0 { // /needs@bot:server
 		first = first[:i]
 	}
 	w, ok := t.root.words[markup.FoldWord(first)]
-	if !ok {
+	if help, asked := t.help[markup.FoldWord(first)]; !ok && asked && (meant || utf8.RuneCountInString(first) > 2) {
+		w = word{t.at("starling"), help}
+	}
+	if w.node == nil {
 		return nil, "", "", first
 	}
 	n, lang = w.node, w.lang

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,11 +55,11 @@ func (t *Turn) Start(name string, known Draft) error {
 	}
 	if t.In != nil {
 		d.Command = t.In.ID
-		if t.In.Kind == KindText && !t.Here.Direct {
-			d.Thread = t.In.ID
-			if t.In.Thread != "" {
-				d.Thread = t.In.Thread
-			}
+		if t.In.Kind == KindReactionOn {
+			d.Command = t.In.Target
+		}
+		if !t.Here.Direct {
+			d.Thread = cmp.Or(t.thread, d.Command)
 		}
 	}
 	if a := t.e.adapters[t.Here.Adapter]; a != nil && !a.Abilities().Threads {
@@ -292,6 +293,11 @@ func (t *Turn) take(d *dialogue, s Step, value, message string) error {
 	d.From[s.Field] = message
 	delete(d.Skipped, s.Field)
 	d.Single = false
+	if s.Then != nil {
+		if err := s.Then(t, value); err != nil {
+			return err
+		}
+	}
 	return t.next(d, nil)
 }
 
@@ -323,6 +329,11 @@ func (t *Turn) changeAnswer(d *dialogue, field, text string) error {
 			v = text
 		}
 		d.Draft[field] = v
+		if s.Then != nil {
+			if err := s.Then(t, v); err != nil {
+				return err
+			}
+		}
 		q, at, err := t.question(d, nil)
 		if err != nil || q == nil {
 			return err
@@ -439,7 +450,7 @@ func (t *Turn) question(d *dialogue, before any) (q *Question, at string, err er
 	if form.Review == nil {
 		return nil, "", nil
 	}
-	return &Question{Before: before, Ask: form.Review(t, d.Draft), Review: true, Word: t.Room.ConfirmByWord()}, stepReview, nil
+	return &Question{Before: before, Ask: form.Review(t, d.Draft), Review: true, Of: len(steps), Word: t.Room.ConfirmByWord()}, stepReview, nil
 }
 
 // form dresses a step as people see it.

@@ -10,7 +10,7 @@ type (
 		Ask     any
 		Hint    any // an example of an answer
 		Step    int
-		Of      int
+		Of      int // how many questions there are; 0 = too few to count
 		Choices []any
 		First   bool
 		Back    bool

@@ -115,7 +115,7 @@ func (tx *Tx) text(in *Incoming, here *Room) error {
 	c := tx.e.commands.read(in.Text, spoken)
 	if in.Command != "" {
 		c = call{sigil: true, named: true}
-		c.node, _, c.lang, c.word = tx.e.commands.match(in.Command)
+		c.node, _, c.lang, c.word = tx.e.commands.match(in.Command, true)
 		if c.node != nil {
 			c.rest = structured(c.node, in.Args)
 		}
@@ -123,6 +123,9 @@ func (tx *Tx) text(in *Incoming, here *Room) error {
 	d, row, topic, ref, err := tx.answers(in, here, c)
 	if err != nil {
 		return err
+	}
+	if d == nil && topic == "" && !c.sigil && !c.named {
+		topic = tx.bareTopic(here, in)
 	}
 	switch {
 	case d != nil || topic != "": // an answer
@@ -229,6 +232,24 @@ func (tx *Tx) answers(in *Incoming, here *Room, c call) (d *dialogue, row RowID,
 	return last, 0, "", "", nil
 }
 
+// maxBare bounds what is looked at as an answer of a whole room, in octets.
+const maxBare = 40
+
+// bareTopic says whether a text answers something that a capability asked the whole room.
+func (tx *Tx) bareTopic(here *Room, in *Incoming) string {
+	if here.Direct || in.ReplyTo != "" || in.Thread != "" || len(in.Text) > maxBare {
+		return ""
+	}
+	for _, c := range tx.e.caps {
+		if c.Bare != nil {
+			if topic := c.Bare(tx, here, in.Text); topic != "" {
+				return topic
+			}
+		}
+	}
+	return ""
+}
+
 // structured makes the typed form of a structured command's arguments.
 func structured(n *node, args map[string]string) string {
 	var parts []string
@@ -242,9 +263,8 @@ func structured(n *node, args map[string]string) string {
 
 // refuseClear says, once a day and person, why clear text in an encrypted room is not obeyed.
 func (t *Turn) refuseClear() error {
-	key := t.Hash("clear", fmt.Sprintf("%d %d %d", t.Here.ID, t.Person.ID, t.now.Unix()/86400))
-	n, err := t.Changed(`INSERT INTO seen (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, key, t.now.UnixMilli())
-	if err != nil || n == 0 {
+	first, err := t.Once(fmt.Sprintf("clear %d %d %d", t.Here.ID, t.Person.ID, t.now.Unix()/86400))
+	if err != nil || !first {
 		return err
 	}
 	return t.Done(ClearText{})
@@ -260,8 +280,8 @@ func (t *Turn) lastRoom() error {
 }
 
 func (t *Turn) notUnderstood(c call) error {
-	if t.e.words.help[markup.FoldWord(c.word)] {
-		return t.run(t.e.commands.at("starling"), "")
+	if help := t.e.commands.at("starling"); c.word == "" && help != nil { // only named
+		return t.run(help, "")
 	}
 	if n, lang := t.e.commands.nearest(c.word); n != nil {
 		if w := t.e.cfg.Locales.Words("command." + n.Name)[t.Lang]; len(w) > 0 && (t.Here.Lang != "" || t.Here.Direct) {
@@ -357,11 +377,7 @@ func (t *Turn) run(n *node, rest string) error {
 		return Refuse(CommandOff{})
 	}
 	if n.Who == Moderators && !t.Moderator() {
-		names, err := t.Moderators(t.Room.ID)
-		if err != nil {
-			return err
-		}
-		return Refuse(OnlyModerators{Names: names})
+		return t.OnlyModerators()
 	}
 	if n.Chapter && t.Room.Chapter == "" {
 		return Refuse(NeedsChapter{Join: t.Command("room", "setup")})

@@ -95,8 +95,26 @@ func (t *Turn) Done(msg any, opts ...PostOption) error {
 // Encrypted is whether what is said in this turn came from an encrypted room.
 func (t *Turn) Encrypted() bool { return t.Here.Encrypted || t.Room.Encrypted }
 
+// Commands lists the whole table of commands, parents before their sub-commands.
+func (t *Turn) Commands() []Info { return t.e.Commands() }
+
 // Command writes a command in the words of this turn's language: t.Command("needs", "show").
 func (t *Turn) Command(path ...string) locales.Safe { return t.e.Spell(t.Lang, path...) }
+
+// OnlyModerators is the refusal that names who may.
+func (t *Turn) OnlyModerators() error {
+	names, err := t.Moderators(t.Room.ID)
+	if err != nil {
+		return err
+	}
+	return Refuse(OnlyModerators{Names: names[:min(len(names), 5)]})
+}
+
+// Once is true the first time that it is asked for a key within two weeks: for what is said once and not every time.
+func (t *Turn) Once(key string) (bool, error) {
+	n, err := t.Changed(`INSERT INTO seen (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, t.Hash("once", key), t.now.UnixMilli())
+	return n == 1, err
+}
 
 // Job writes down work that needs the outside. It is done after this transaction, with a timeout and tried again until
 // until; its result goes to topic with ref, once.
