@@ -147,11 +147,14 @@ func (d *Dendrite) Stop() error { return d.process.signal(syscall.SIGTERM, stopG
 // Kill ends the homeserver as a power cut would.
 func (d *Dendrite) Kill() error { return d.process.signal(syscall.SIGKILL, stopGrace) }
 
+// Done is closed when the homeserver has ended.
+func (d *Dendrite) Done() <-chan struct{} { return d.process.done }
+
 // Register makes an account and returns its full id.
 func (d *Dendrite) Register(ctx context.Context, user, password string) (id string, err error) {
 	var nonce struct{ Nonce string }
 	const path = "/_synapse/admin/v1/register" // shared-secret registration, as Synapse defines it
-	if err := d.call(ctx, http.MethodGet, path, nil, &nonce); err != nil {
+	if err := request(ctx, http.MethodGet, d.URL+path, nil, &nonce); err != nil {
 		return "", err
 	}
 	mac := hmac.New(sha1.New, []byte(sharedSecret))
@@ -159,19 +162,14 @@ func (d *Dendrite) Register(ctx context.Context, user, password string) (id stri
 	var account struct {
 		UserID string `json:"user_id"`
 	}
-	err = d.call(ctx, http.MethodPost, path, map[string]any{
+	err = request(ctx, http.MethodPost, d.URL+path, map[string]any{
 		"nonce": nonce.Nonce, "username": user, "password": password, "admin": false, "mac": hex.EncodeToString(mac.Sum(nil)),
 	}, &account)
 	return account.UserID, err
 }
 
-// call makes one JSON request.
-func (d *Dendrite) call(ctx context.Context, method, path string, in, out any) error {
-	return request(ctx, method, d.URL+path, "", in, out)
-}
-
-// request makes one JSON request, with an access token where there is one.
-func request(ctx context.Context, method, url, token string, in, out any) error {
+// request makes one JSON request.
+func request(ctx context.Context, method, url string, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)
@@ -183,9 +181,6 @@ func request(ctx context.Context, method, url, token string, in, out any) error 
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
 		return err
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
