@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
 	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/crypto"
+	goolm "maunium.net/go/mautrix/crypto/goolm/account"
 	"maunium.net/go/mautrix/crypto/olm"
+	"maunium.net/go/mautrix/crypto/signatures"
 	"maunium.net/go/mautrix/event"
 	"maunium.net/go/mautrix/id"
 
@@ -104,25 +107,27 @@ func (a *Adapter) toDevice(ctx context.Context, events []*event.Event) error {
 }
 
 func (a *Adapter) olmMessage(ctx context.Context, evt *event.Event) error {
-	a.olm.Lock()
-	defer a.olm.Unlock()
 	if err := a.reload(ctx); err != nil {
 		return err
 	}
+	a.olm.RLock()
+	defer a.olm.RUnlock()
 	// Not store.txn: the first statement must come under the library's Olm lock; cryptoStore sees to it.
 	err := a.store.db.DoTxn(ctx, nil, func(ctx context.Context) error {
 		a.guard("to-device message", func() { a.mach.HandleToDeviceEvent(ctx, evt) })
 		return ctx.Err()
 	})
-	a.stale = err != nil
+	a.stale.Store(err != nil)
 	return err
 }
 
-// reload forgets Olm sessions in memory that are ahead of those on disk. The caller holds a.olm.
+// reload forgets Olm sessions in memory that are ahead of those on disk.
 func (a *Adapter) reload(ctx context.Context) error {
-	if !a.stale {
+	if !a.stale.Load() {
 		return nil
 	}
+	a.olm.Lock()
+	defer a.olm.Unlock()
 	old := a.store.crypto.Account
 	a.store.crypto.Account = nil
 	if _, err := a.store.crypto.GetAccount(ctx); err != nil {
@@ -130,7 +135,7 @@ func (a *Adapter) reload(ctx context.Context) error {
 		return err
 	}
 	a.store.crypto.InitFields()
-	a.stale = false
+	a.stale.Store(false)
 	return a.mach.Load(ctx)
 }
 
@@ -254,12 +259,86 @@ func (a *Adapter) encrypt(ctx context.Context, rid id.RoomID, evtType event.Type
 }
 
 func (a *Adapter) shareKey(ctx context.Context, rid id.RoomID, people []id.UserID) error {
-	a.olm.Lock()
-	defer a.olm.Unlock()
 	if err := a.reload(ctx); err != nil {
 		return err
 	}
+	a.olm.RLock()
+	defer a.olm.RUnlock()
 	return a.mach.ShareGroupSession(ctx, rid, people)
+}
+
+// topUpKeys uploads one-time keys where few are left. Some homeservers leave the count out when there are none, others when it has
+// not changed: then they are asked, now and then.
+func (a *Adapter) topUpKeys(ctx context.Context, count *mautrix.OTKCount) {
+	if count != nil {
+		a.mach.HandleOTKCounts(ctx, count)
+		return
+	}
+	if now := a.cfg.Now(); now.Sub(a.keysCounted) > 5*time.Minute {
+		a.keysCounted = now
+		if err := a.mach.ShareKeys(ctx, -1); err != nil {
+			a.log.Warn().Err(clean(err)).Msg("One-time keys could not be topped up; trying again in some minutes")
+		}
+	}
+}
+
+// fallbackKey keeps a key at the homeserver with which others can begin a conversation when all one-time keys are used up, as
+// happens while the bot is away. unused lists the kinds of such keys that nobody has taken yet; nil is a homeserver without them.
+func (a *Adapter) fallbackKey(ctx context.Context, unused []id.KeyAlgorithm) error {
+	acc, ok := a.mach.GetAccount().Internal.(*goolm.Account)
+	if !ok || unused == nil || slices.Contains(unused, id.KeyAlgorithmSignedCurve25519) {
+		return nil
+	}
+	if len(acc.FallbackKeyUnpublished()) == 0 {
+		if err := acc.GenFallbackKey(); err != nil {
+			return err
+		}
+		if err := a.store.crypto.PutAccount(ctx, a.mach.GetAccount()); err != nil {
+			return err
+		}
+	}
+	keys := map[id.KeyID]any{}
+	for kid, key := range acc.FallbackKey() {
+		signed := map[string]any{"key": key, "fallback": true}
+		sig, err := a.mach.GetAccount().SignJSON(signed)
+		if err != nil {
+			return err
+		}
+		signed["signatures"] = signatures.NewSingleSignature(a.me, id.KeyAlgorithmEd25519, a.cli.DeviceID.String(), sig)
+		keys[id.NewKeyID(id.KeyAlgorithmSignedCurve25519, kid)] = signed
+	}
+	if _, err := a.cli.MakeRequest(ctx, http.MethodPost, a.cli.BuildClientURL("v3", "keys", "upload"), map[string]any{"fallback_keys": keys}, nil); err != nil {
+		a.log.Warn().Err(clean(err)).Msg("The fallback key could not be renewed; trying again with the next sync")
+		return nil
+	}
+	acc.CurrentFallbackKey.Published = true
+	return a.store.crypto.PutAccount(ctx, a.mach.GetAccount())
+}
+
+// shareAhead shares room keys where the next message would have to wait for that, so that an alert reaches fifty rooms
+// at once: the library shares one key after the other.
+// Rooms where it fails are added to except.
+func (a *Adapter) shareAhead(ctx context.Context, except map[id.RoomID]bool) {
+	rooms, err := a.store.unsharedRooms(ctx)
+	if err != nil {
+		a.log.Warn().Err(clean(err)).Msg("Rooms without a room key could not be read")
+		return
+	}
+	for _, rid := range rooms {
+		if except[rid] {
+			continue
+		}
+		people, err := a.store.state.GetRoomJoinedOrInvitedMembers(ctx, rid)
+		if err == nil {
+			callCtx, cancel := context.WithTimeout(ctx, sendFor)
+			err = a.shareKey(callCtx, rid, people)
+			cancel()
+		}
+		if err != nil {
+			except[rid] = true // the next message there tries again
+			return
+		}
+	}
 }
 
 // askForKeys asks the senders of held events, and the bot's other devices, for keys that are late. Each key is asked for once.

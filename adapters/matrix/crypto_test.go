@@ -284,3 +284,44 @@ func olmAgain(t *testing.T, evt *event.Event) *event.Event {
 	}
 	return parse(t, string(data))
 }
+
+func TestFallbackKeyIsRenewedWhenItIsUsed(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	acc.run(acc.open(), in)
+	with := func(kinds string) string {
+		return fmt.Sprintf(`{"device_unused_fallback_key_types":[%s],%s`, kinds, inRoom(nil, []string{text(ana, "x")})[1:])
+	}
+	h.push(settled())
+	h.push(with(``))
+	h.push(with(`"signed_curve25519"`))
+	h.push(with(``))
+	h.until("two keys", func() bool { return len(h.fallbacks) == 2 })
+	h.push(with(`"signed_curve25519"`))
+	h.until("the next poll", func() bool { return slices.Contains(h.asked, "s5") })
+	if len(h.fallbacks) != 2 || h.fallbacks[0] == h.fallbacks[1] {
+		t.Errorf("uploaded %q", h.fallbacks)
+	}
+}
+
+func TestRoomKeysAreSharedAhead(t *testing.T) {
+	h := newHomeserver(t)
+	a, acc, _ := inRun(t, h, settled(encryption()))
+	a.shareAhead(t.Context(), map[id.RoomID]bool{})
+	h.mu.Lock()
+	if h.called("/sendToDevice/m.room.encrypted/") == nil {
+		t.Error("no key was shared")
+	}
+	h.calls = nil
+	h.mu.Unlock()
+	if _, err := a.Send(t.Context(), bot.Outgoing{ID: "x", Room: roomID, Kind: bot.OutMessage, Text: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.calls) != 1 {
+		t.Errorf("the message waited for %+v", h.calls)
+	}
+	acc.checkLog()
+}

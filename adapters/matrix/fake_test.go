@@ -43,7 +43,9 @@ type homeserver struct {
 	messages map[string]string
 	calls    []call
 	device   json.RawMessage
-	refuse   func(w http.ResponseWriter, r *http.Request) bool
+	// the fallback keys that were uploaded
+	fallbacks []string
+	refuse    func(w http.ResponseWriter, r *http.Request) bool
 }
 
 func newHomeserver(t *testing.T) *homeserver {
@@ -111,11 +113,16 @@ func (h *homeserver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/keys/upload":
 		var up struct {
 			DeviceKeys json.RawMessage `json:"device_keys"`
+			Fallback   json.RawMessage `json:"fallback_keys"`
 		}
 		json.Unmarshal(body.Bytes(), &up)
 		h.mu.Lock()
 		if up.DeviceKeys != nil {
 			h.device = up.DeviceKeys
+		}
+		if up.Fallback != nil {
+			h.fallbacks = append(h.fallbacks, string(up.Fallback))
+			h.touch()
 		}
 		h.mu.Unlock()
 		fmt.Fprint(w, `{"one_time_key_counts":{"signed_curve25519":50}}`)

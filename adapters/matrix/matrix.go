@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -55,9 +56,11 @@ type Adapter struct {
 	mach  *crypto.OlmMachine
 	me    id.UserID
 
-	// olm is held while Olm sessions change: while to-device messages are stored and while room keys are shared.
-	olm   sync.Mutex
-	stale bool // what of them is in memory was not stored; guarded by olm
+	// Whoever uses Olm sessions reads olm (the library has its own lock for them); who throws them away writes it.
+	olm   sync.RWMutex
+	stale atomic.Bool // what of them is in memory could not be stored
+
+	keysCounted time.Time // when one-time keys were last counted; only for the sync
 
 	arrivedMu sync.Mutex
 	arrived   map[id.SessionID]bool // room keys that came since held events were last tried

@@ -89,6 +89,7 @@ type response struct {
 	ToDevice       eventList           `json:"to_device"`
 	DeviceLists    mautrix.DeviceLists `json:"device_lists"`
 	DeviceOTKCount *mautrix.OTKCount   `json:"device_one_time_keys_count"`
+	FallbackKeys   []id.KeyAlgorithm   `json:"device_unused_fallback_key_types"`
 	Rooms          struct {
 		Join   map[id.RoomID]*joinedRoom `json:"join"`
 		Invite map[id.RoomID]*struct {
@@ -321,9 +322,10 @@ func (a *Adapter) read(ctx context.Context, in bot.Inbox, resp *response, since 
 	if err = a.toDevice(ctx, resp.ToDevice.Events); err != nil {
 		return b, nil, err
 	}
-	if resp.DeviceOTKCount != nil {
-		a.mach.HandleOTKCounts(ctx, resp.DeviceOTKCount)
+	if err = a.fallbackKey(ctx, resp.FallbackKeys); err != nil {
+		return b, nil, err
 	}
+	a.topUpKeys(ctx, resp.DeviceOTKCount)
 	a.mach.MarkOlmHashSavePoint(ctx)
 	tried = a.takeArrived()
 
@@ -495,12 +497,18 @@ func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.E
 	return back, nil
 }
 
-// keepHouse asks for late keys and removes what has had its time.
+// keepHouse asks for late keys, shares the bot's own before they are needed, and removes what has had its time.
 func (a *Adapter) keepHouse(ctx context.Context) {
 	ask := time.NewTicker(askAfter)
 	defer ask.Stop()
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
+	select {
+	case <-a.ready:
+	case <-ctx.Done():
+		return
+	}
+	unshareable := map[id.RoomID]bool{}
 	tidy := func() {
 		if err := a.forget(ctx); err != nil && ctx.Err() == nil {
 			a.log.Warn().Err(clean(err)).Msg("Old keys could not be removed; trying again in an hour")
@@ -513,8 +521,10 @@ func (a *Adapter) keepHouse(ctx context.Context) {
 			return
 		case <-ask.C:
 			a.askForKeys(ctx)
+			a.shareAhead(ctx, unshareable)
 		case <-hourly.C:
 			tidy()
+			clear(unshareable)
 		}
 	}
 }
