@@ -15,8 +15,11 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
+	"golang.org/x/term"
 
+	"starling/adapters/console"
 	"starling/adapters/matrix"
+	"starling/adapters/rig"
 	"starling/bot"
 	"starling/data"
 	"starling/locales"
@@ -29,8 +32,10 @@ type cli struct {
 	Config  string           `help:"The configuration file." default:"config.toml" type:"path" short:"c"`
 	Version kong.VersionFlag `help:"Print the version."`
 
-	Run    runCmd `cmd:"" help:"Run the bot on its networks."`
-	Matrix struct {
+	Console consoleCmd `cmd:"" default:"1" help:"Open the console: demo rooms in this terminal, no account and no server needed."`
+	Run     runCmd     `cmd:"" help:"Run the bot on its networks."`
+	Talk    talkCmd    `cmd:"" help:"Play conversations against the real bot and print what it says."`
+	Matrix  struct {
 		Login loginCmd `cmd:"" help:"Log the bot in to its Matrix account."`
 	} `cmd:"" help:"The bot's Matrix account."`
 	Status  statusCmd  `cmd:"" help:"Say what a running bot is doing, in numbers."`
@@ -59,9 +64,7 @@ func (c *cli) config() (config, error) {
 
 // engine opens the engine on a state directory.
 func engine(c config, caps []bot.Capability, log zerolog.Logger, change func(*bot.Config)) (*bot.Engine, error) {
-	registry := locales.NewRegistry()
-	bot.Messages(registry, caps...)
-	bundle, err := locales.Load(registry)
+	registry, bundle, err := texts(caps)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +73,14 @@ func engine(c config, caps []bot.Capability, log zerolog.Logger, change func(*bo
 		change(&cfg)
 	}
 	return bot.Open(cfg, caps...)
+}
+
+// texts loads all that the bot can say.
+func texts(caps []bot.Capability) (*locales.Registry, *locales.Bundle, error) {
+	registry := locales.NewRegistry()
+	bot.Messages(registry, caps...)
+	bundle, err := locales.Load(registry)
+	return registry, bundle, err
 }
 
 // content gives what ships with the bot, or what a folder puts in its place.
@@ -123,6 +134,74 @@ func (runCmd) Run(ctx context.Context, c *cli) (err error) {
 	}
 	log.Info().Str("version", version).Msg("starling runs")
 	return e.Run(ctx, m)
+}
+
+type consoleCmd struct{}
+
+func (consoleCmd) Run(ctx context.Context, c *cli) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	if !console.Terminal() {
+		return errors.New("the console needs a terminal. Without one, play a conversation instead (`starling talk FILE`), or put the bot into real rooms (`make try-matrix`)")
+	}
+	return c.throwaway(cfg, func(e *bot.Engine, l *locales.Bundle) error { return console.Run(ctx, e, l) })
+}
+
+// throwaway opens an engine whose state is deleted afterwards.
+func (c *cli) throwaway(cfg config, do func(*bot.Engine, *locales.Bundle) error) (err error) {
+	if cfg.State.Dir, err = os.MkdirTemp("", "starling-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(cfg.State.Dir)) }()
+	caps, err := content(cfg)
+	if err != nil {
+		return err
+	}
+	var bundle *locales.Bundle
+	e, err := engine(cfg, caps, zerolog.Nop(), func(b *bot.Config) { b.NoSync = true; bundle = b.Locales })
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(e, bundle), e.Close())
+}
+
+type talkCmd struct {
+	Files []string `arg:"" optional:"" help:"Conversations to play; standard input without any." type:"existingfile"`
+}
+
+func (t talkCmd) Run(ctx context.Context, c *cli) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	if _, err := content(cfg); err != nil {
+		return err
+	}
+	o := rig.Options{Capabilities: func() []bot.Capability {
+		caps, err := content(cfg)
+		if err != nil {
+			panic(err) // it was read a moment ago
+		}
+		return caps
+	}}
+	if len(t.Files) == 0 {
+		o.Files, o.Live = os.DirFS("."), term.IsTerminal(int(os.Stdin.Fd()))
+		return rig.Play(ctx, os.Stdin, os.Stdout, o)
+	}
+	for _, name := range t.Files {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		o.Files = os.DirFS(filepath.Dir(name))
+		err = rig.Play(ctx, f, os.Stdout, o)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 type statusCmd struct {
