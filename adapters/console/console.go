@@ -98,7 +98,7 @@ func furnish(ctx context.Context, e *bot.Engine, network *rig.Network) error {
 			return err
 		}
 	}
-	if err := e.Wait(ctx, func(s bot.Status) bool { return network.Waiting() == 0 && s.Settled() && s.Rooms == len(demos()) }); err != nil {
+	if err := e.Wait(ctx, func(s bot.Status) bool { return s.Rooms == len(demos()) && s.Settled() }); err != nil {
 		return err
 	}
 	return e.Do(ctx, "demo", func(tx *bot.Tx) error {
