@@ -1,9 +1,10 @@
 -- v0 -> v1: The engine's tables
--- only: postgres
-CREATE DOMAIN sealed AS bytea;
-
 -- Times are Unix milliseconds. A column of type sealed holds text, a name or an address, readable only with the key;
 -- a column of type keyhash holds the keyed hash by which such a value is found.
+-- (A file whose first line here were a filter would be skipped whole on the other database.)
+
+-- only: postgres
+CREATE DOMAIN sealed AS bytea;
 -- only: postgres
 CREATE DOMAIN keyhash AS bytea;
 
