@@ -216,19 +216,7 @@ func (tx *Tx) EndFollow(room RoomID, chapter string) (ended bool, err error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
-	var rows []RowID
-	err = tx.Each(`SELECT o.id FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.room = $1 AND o.state = 0 AND r.chapter = $2`, []any{room, chapter}, func(row Row) error {
-		var id RowID
-		err := row.Scan(&id)
-		rows = append(rows, id)
-		return err
-	})
-	for _, id := range rows {
-		if tx.hold(id) {
-			err = errors.Join(err, tx.setAside(id))
-		}
-	}
-	return true, err
+	return true, tx.drop(`room = $1 AND record IN (SELECT id FROM records WHERE latest AND chapter = $2)`, room, chapter)
 }
 
 // Following lists whom a room hears or has asked to hear.

@@ -450,7 +450,15 @@ func (d *dispatcher) netID(row RowID) (string, error) {
 func (tx *Tx) delivered(w *waiting, netID string) error {
 	tx.settled = append(tx.settled, w.id)
 	if netID == "" || w.kind != OutMessage {
-		return tx.Exec(`UPDATE outbox SET state = 1, data = NULL, at = $1 WHERE id = $2`, tx.now.UnixMilli(), w.id)
+		var sealed []byte // by its id an edit can be deleted
+		if w.kind == OutEdit && netID != "" {
+			sealed = tx.Seal("outbox", "net_id", w.id, netID)
+		}
+		if err := tx.Exec(`UPDATE outbox SET state = 1, data = NULL, at = $1, net_id = $2 WHERE id = $3`, tx.now.UnixMilli(), sealed, w.id); err != nil || w.kind != OutDelete {
+			return err
+		}
+		// What was deleted there is forgotten here.
+		return tx.Exec(`UPDATE outbox SET data = NULL, person = 0 WHERE id = $1`, w.target)
 	}
 	if err := tx.Exec(`UPDATE outbox SET state = 1, at = $1, net_id = $2, net_hash = $3 WHERE id = $4`,
 		tx.now.UnixMilli(), tx.Seal("outbox", "net_id", w.id, netID), tx.Hash("message", netID), w.id); err != nil {

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -274,7 +275,8 @@ func (tx *Tx) parcel(row RowID) (parcel, error) {
 	return p, json.Unmarshal([]byte(text), &p)
 }
 
-// Delete takes back what the bot said: a waiting row is dropped, a delivered one is deleted where the network can.
+// Delete takes back what the bot said, edits included: a waiting row is dropped, a delivered one is deleted where the network
+// can, and one that is on its way is deleted once it has arrived.
 func (tx *Tx) Delete(row RowID) error {
 	var room RoomID
 	var state int
@@ -286,10 +288,46 @@ func (tx *Tx) Delete(row RowID) error {
 	if state == stateWaiting && tx.hold(row) {
 		return tx.setAside(row)
 	}
-	p := &post{}
-	p.room, p.kind, p.target, p.after, p.priority, p.lane = room, OutDelete, row, row, PriorityAnswer, lane
-	_, err = tx.enqueue(p)
+	// On Matrix an edit is a message of its own, with all of the words in it.
+	if err := tx.drop(`target = $1 AND kind IN ($2, $3)`, row, string(OutEdit), string(OutReaction)); err != nil {
+		return err
+	}
+	said, err := tx.rows(`(id = $1 OR target = $1 AND kind = $2 AND state <> 2)
+		AND NOT EXISTS (SELECT 1 FROM outbox d WHERE d.target = outbox.id AND d.kind = $3 AND d.state <> 2)`, row, string(OutEdit), string(OutDelete))
+	if err != nil {
+		return err
+	}
+	for _, id := range said {
+		p := &post{}
+		p.room, p.kind, p.target, p.after, p.priority, p.lane = room, OutDelete, id, id, PriorityAnswer, lane
+		if _, err := tx.enqueue(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop sets aside the waiting rows that fit, but for those that are on their way.
+func (tx *Tx) drop(where string, args ...any) error {
+	rows, err := tx.rows(`state = 0 AND `+where, args...)
+	for _, id := range rows {
+		if tx.hold(id) {
+			err = errors.Join(err, tx.setAside(id))
+		}
+	}
 	return err
+}
+
+// rows lists the ids of the outbox rows that fit.
+func (tx *Tx) rows(where string, args ...any) ([]RowID, error) {
+	var all []RowID
+	err := tx.Each(`SELECT id FROM outbox WHERE `+where+` ORDER BY id`, args, func(r Row) error {
+		var id RowID
+		err := r.Scan(&id)
+		all = append(all, id)
+		return err
+	})
+	return all, err
 }
 
 // setAside gives up on a waiting row: it and what waits for it never leave.
@@ -298,13 +336,7 @@ func (tx *Tx) setAside(row RowID) error {
 	if err := tx.Exec(`UPDATE outbox SET state = 2, data = NULL WHERE id = $1`, row); err != nil {
 		return err
 	}
-	var rest []RowID
-	err := tx.Each(`SELECT id FROM outbox WHERE state = 0 AND (after = $1 OR target = $1)`, []any{row}, func(r Row) error {
-		var id RowID
-		err := r.Scan(&id)
-		rest = append(rest, id)
-		return err
-	})
+	rest, err := tx.rows(`state = 0 AND (after = $1 OR target = $1)`, row)
 	if err != nil {
 		return err
 	}

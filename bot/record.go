@@ -380,6 +380,9 @@ func (tx *Tx) erase(r *Record) error {
 			return err
 		}
 	}
+	if err := tx.drop(`record = $1`, r.ID); err != nil {
+		return err
+	}
 	return tx.Exec(`UPDATE outbox SET data = NULL WHERE record = $1 AND state <> 0`, r.ID)
 }
 

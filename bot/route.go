@@ -193,6 +193,11 @@ func (tx *Tx) answers(in *Incoming, here *Room, c call) (d *dialogue, row RowID,
 	if person == nil {
 		return nil, 0, "", "", nil
 	}
+	if in.ReplyTo == "" && !c.sigil {
+		if row, topic, ref, err := tx.lastAsked(here.ID, person.ID, in.Text); err != nil || topic != "" {
+			return nil, row, topic, ref, err
+		}
+	}
 	open, err := tx.dialoguesOf(here.ID, person.ID)
 	if err != nil || len(open) == 0 {
 		return nil, 0, "", "", err
@@ -230,6 +235,26 @@ func (tx *Tx) answers(in *Incoming, here *Room, c call) (d *dialogue, row RowID,
 		return nil, 0, "", "", err
 	}
 	return last, 0, "", "", nil
+}
+
+// askedFor is how long a yes that hangs on nothing still answers what the bot last said to that very person.
+const askedFor = 10 * time.Minute
+
+// lastAsked says whether a bare yes or no answers the last thing that the bot said to a person in a room.
+func (tx *Tx) lastAsked(room RoomID, person PersonID, text string) (row RowID, topic, ref string, err error) {
+	if len(text) > maxBare {
+		return 0, "", "", nil
+	}
+	if a := tx.e.words.answer(&Incoming{Text: text}); !a.Yes && !a.No {
+		return 0, "", "", nil
+	}
+	var at int64
+	found, err := tx.One(`SELECT id, topic, ref, at FROM outbox WHERE person = $1 AND room = $2 AND kind = $3 AND state = 1 ORDER BY id DESC LIMIT 1`,
+		[]any{person, room, string(OutMessage)}, &row, &topic, &ref, &at)
+	if err != nil || !found || topic == topicDialogue || tx.now.Sub(fromMillis(at)) > askedFor {
+		return 0, "", "", err
+	}
+	return row, topic, ref, nil
 }
 
 // maxBare bounds what is looked at as an answer of a whole room, in octets.
@@ -306,6 +331,7 @@ func (t *Turn) topicAnswer(topic, ref string, row RowID, in *Incoming) error {
 	if len(in.Files) > 0 && in.Text == "" {
 		return nil
 	}
+	t.refusal = []PostOption{Topic(topic, ref)} // a reply to it is an answer
 	return h(t, ref, a)
 }
 

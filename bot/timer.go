@@ -135,11 +135,11 @@ func ownTables() []Table {
 			Expire: func(_ context.Context, tx *Tx, now time.Time) error {
 				return tx.Exec(`DELETE FROM members WHERE NOT present AND NOT ignored AND since < $1`, now.Add(-keepPosted).UnixMilli())
 			}},
-		{Name: "rooms", Forget: sql(`UPDATE rooms SET inviter = 0 WHERE inviter = $1`), Expire: Nothing[time.Time], Export: exportRooms, Rebuild: NothingToRebuild},
+		{Name: "rooms", Forget: forgetRooms, Expire: Nothing[time.Time], Export: exportRooms, Rebuild: NothingToRebuild},
 		{Name: "chapters", Forget: Nothing[PersonID], Expire: Nothing[time.Time], Export: exportChapter, Rebuild: NothingToRebuild},
 		{Name: "records", Forget: forgetRecords, Expire: expireRecords, Export: exportRecords, Rebuild: rebuildRecords},
 		{Name: "bodies", Forget: Nothing[PersonID], Expire: Nothing[time.Time], Export: NothingToExport, Rebuild: NothingToRebuild}, // with records
-		{Name: "outbox", Forget: sql(`UPDATE outbox SET data = NULL, person = 0 WHERE person = $1 AND state <> 0`), Export: NothingToExport, Rebuild: NothingToRebuild,
+		{Name: "outbox", Forget: forgetOutbox, Export: NothingToExport, Rebuild: NothingToRebuild,
 			Expire: old(`DELETE FROM outbox WHERE state <> 0 AND at < $1`, keepPosted)},
 		{Name: "dialogues", Forget: sql(`DELETE FROM dialogues WHERE person = $1`), Expire: old(`DELETE FROM dialogues WHERE expires < $1`, 0), Export: NothingToExport, Rebuild: NothingToRebuild},
 		{Name: "jobs", Forget: sql(`DELETE FROM jobs WHERE person = $1`), Expire: Nothing[time.Time], Export: NothingToExport, Rebuild: NothingToRebuild}, // each ends at its own time
@@ -149,16 +149,6 @@ func ownTables() []Table {
 				return tx.Exec(`DELETE FROM invitations WHERE day < $1`, now.Unix()/86400-1)
 			}},
 	}
-}
-
-// forgetPerson takes a person's name and choices away; her address stays while the network shows her in a room.
-func forgetPerson(_ context.Context, tx *Tx, person PersonID) error {
-	p, err := tx.Person(person)
-	if err != nil || p == nil {
-		return err
-	}
-	p.Name, p.Lang, p.Zone, p.LastRoom = "", "", "", 0
-	return tx.SavePerson(p)
 }
 
 // forgetStrangers deletes who is in no room any more and wrote nothing that is kept.
@@ -179,19 +169,6 @@ func forgetStrangers(_ context.Context, tx *Tx, _ time.Time) error {
 		tx.people[id] = &Person{ID: id} // without an address: the cache lets go of her
 	}
 	return err
-}
-
-func forgetRecords(_ context.Context, tx *Tx, person PersonID) error {
-	mine, err := tx.records(`r.latest AND r.author = $1`, person)
-	if err != nil {
-		return err
-	}
-	for _, r := range mine {
-		if err := tx.erase(r); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // expireRecords erases the words of what is past its time, and a month later the envelope too.
@@ -277,25 +254,6 @@ func exportRooms(_ context.Context, tx *Tx, chapter string, w io.Writer) error {
 		}
 	}
 	return nil
-}
-
-// Forget erases a person's words everywhere, and says how many records that were.
-func (t *Turn) Forget(person PersonID) (records int, err error) {
-	mine, err := t.records(`r.latest AND r.author = $1 AND b.body IS NOT NULL`, person)
-	if err != nil {
-		return 0, err
-	}
-	for _, r := range mine {
-		if err := t.Erase(r); err != nil {
-			return 0, err
-		}
-	}
-	for _, table := range t.e.Tables() {
-		if err := table.Forget(t.ctx, t.Tx, person); err != nil {
-			return 0, fmt.Errorf("%s: %w", table.Name, err)
-		}
-	}
-	return len(mine), nil
 }
 
 // Rebuild computes every derived table anew.
