@@ -78,6 +78,13 @@ func (c *Clock) AfterFunc(d time.Duration, f func()) (stop func()) {
 	}
 }
 
+// set puts the clock anywhere; nothing is called.
+func (c *Clock) set(to time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = to
+}
+
 // call starts a callback; the caller holds the lock.
 func (c *Clock) call(f func()) {
 	c.running++

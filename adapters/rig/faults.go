@@ -19,7 +19,6 @@ type faults struct {
 	held    []bot.Incoming           // until its key comes
 	crash   bool                     // the engine is about to crash
 	asleep  int                      // calls that wait for the clock
-	handing int                      // things being handed to the engine
 }
 
 type refusal struct {

@@ -88,6 +88,8 @@ type Network struct {
 	next     int                 // last id given to what a person did
 	queue    []step              // what the engine has yet to take in
 	wake     chan struct{}
+	handing  int // 1 while something is being handed over
+	ever     int // how much was ever queued
 	faults   faults
 }
 
@@ -137,15 +139,7 @@ func (n *Network) Abilities() bot.Abilities {
 // on Signal it is lost otherwise.
 func (n *Network) Run(ctx context.Context, in bot.Inbox) error {
 	for {
-		n.mu.Lock()
-		var s step
-		if len(n.queue) > 0 {
-			s = n.queue[0]
-			if !n.able.Idempotent {
-				n.queue = n.queue[1:]
-			}
-		}
-		n.mu.Unlock()
+		s := n.take()
 		if s == nil {
 			select {
 			case <-ctx.Done():
@@ -154,43 +148,56 @@ func (n *Network) Run(ctx context.Context, in bot.Inbox) error {
 				continue
 			}
 		}
-		n.handing(1)
 		err := s(ctx, in)
-		n.handing(-1)
+		n.taken(err == nil)
 		switch {
 		case ctx.Err() != nil || errors.Is(err, bot.ErrStopped):
 			return nil
 		case err != nil:
 			return fmt.Errorf("the engine did not take in what was said: %w", err)
 		}
-		if n.able.Idempotent {
-			n.mu.Lock()
-			n.queue = n.queue[1:]
-			n.mu.Unlock()
-		}
-		n.pulse.beat()
 	}
 }
 
-func (n *Network) handing(d int) {
-	n.mu.Lock()
-	n.faults.handing += d
-	n.mu.Unlock()
-}
-
-// Waiting is how many things people did that the engine has not taken in.
-func (n *Network) Waiting() int {
+// take gives what is to be handed over next; nil when there is nothing.
+func (n *Network) take() step {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.able.Idempotent {
-		return len(n.queue) + n.faults.handing
+	if len(n.queue) == 0 {
+		return nil
 	}
-	return len(n.queue)
+	s := n.queue[0]
+	if !n.able.Idempotent {
+		n.queue = n.queue[1:]
+	}
+	n.handing = 1
+	return s
+}
+
+// taken notes whether the engine has taken it in.
+func (n *Network) taken(ok bool) {
+	n.mu.Lock()
+	if n.handing = 0; ok && n.able.Idempotent {
+		n.queue = n.queue[1:]
+	}
+	n.mu.Unlock()
+	n.pulse.beat()
+}
+
+// waiting says how many things people did that the engine has not taken in, and how many they ever did.
+func (n *Network) waiting() (now, ever int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.able.Idempotent {
+		return len(n.queue), n.ever
+	}
+	return len(n.queue) + n.handing, n.ever
 }
 
 // put queues a step; the caller holds the lock.
 func (n *Network) put(s step) {
 	n.queue = append(n.queue, s)
+	n.ever++
 	select {
 	case n.wake <- struct{}{}:
 	default:
@@ -293,6 +300,25 @@ func (n *Network) Member(room, person string) (Member, bool) {
 	}
 	m, ok := r.members[person]
 	return m, ok
+}
+
+// Has is whether there is a room with that address.
+func (n *Network) Has(room string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.rooms[room] != nil
+}
+
+// knows is whether a person is in any room.
+func (n *Network) knows(person string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.rooms {
+		if _, ok := r.members[person]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // Remove puts the bot out of a room.

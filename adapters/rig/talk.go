@@ -1,0 +1,909 @@
+package rig
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	mathrand "math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"starling/bot"
+	"starling/locales"
+)
+
+// Options say with what a conversation is played.
+type Options struct {
+	// Capabilities are what the bot can do. It is called for each start of the engine.
+	Capabilities func() []bot.Capability
+	// Locales reads the entries; nil takes those that are built in.
+	Locales func(*locales.Registry) (*locales.Bundle, error)
+	// Files are what people attach and what is served.
+	Files fs.FS
+	// Log is the engine's log; the zero value is silent.
+	Log zerolog.Logger
+	// Live says that somebody types the lines: they are not echoed, nor continued by others, and what is wrong with one is said
+	// without ending the conversation.
+	Live bool
+}
+
+// The defaults of a conversation.
+const (
+	firstNetwork  = "matrix"
+	defaultSeed   = 1
+	invitesPerDay = 3
+	long          = 90 * 24 * time.Hour // how long the people of a room set up by @room have been there
+)
+
+func firstInstant() time.Time { return time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC) }
+
+// Play reads a conversation from in, plays it against an engine of its own on networks in memory, and writes the transcript
+// to out: each line as it stands, then what the bot says because of it. What is wrong with a line is an error that names it; a
+// @silence that was not one is an error too, at the end.
+func Play(ctx context.Context, in io.Reader, out io.Writer, opts Options) error {
+	dir, err := os.MkdirTemp("", "starling-talk-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	clock := NewClock(firstInstant())
+	p := &player{ctx: ctx, out: out, opts: opts, dir: dir, clock: clock, outside: newOutside(clock), rooms: map[string]*place{}, said: map[string]string{}}
+	p.seed(defaultSeed)
+	p.addNetwork(firstNetwork, LikeMatrix())
+	defer p.stop()
+	return p.play(newScanner(in))
+}
+
+// player plays one conversation.
+type player struct {
+	ctx     context.Context
+	out     io.Writer
+	opts    Options
+	dir     string
+	clock   *Clock
+	rand    io.Reader
+	outside *outside
+	nets    []*Network
+	rooms   map[string]*place // by the name that the script uses; direct chats with @
+	said    map[string]string // room and person → id of her last message
+
+	engine *bot.Engine
+	cancel context.CancelFunc
+	done   chan error
+
+	mu     sync.Mutex
+	events []Event
+	crash  string // the point at which the engine is to crash
+
+	cause []string // ids of what the line being played said or answered
+	spoke bool     // the bot did something because of the line before
+	loud  []error  // each @silence that was none
+}
+
+// place is a room as the script knows it.
+type place struct {
+	label string
+	net   *Network
+	id    string
+	zone  *time.Location
+}
+
+func (p *player) seed(n uint64) {
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], n)
+	p.rand = mathrand.NewChaCha8(key)
+}
+
+func (p *player) addNetwork(name string, able bot.Abilities) {
+	p.nets = append(p.nets, NewNetwork(name, able, p.clock, func(ev Event) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.events = append(p.events, ev)
+	}))
+}
+
+func (p *player) play(s *scanner) error {
+	for {
+		l, err := s.next(p.opts.Live)
+		if err == io.EOF {
+			return errors.Join(p.loud...)
+		}
+		if l != nil && !p.opts.Live {
+			for _, raw := range l.raw {
+				if _, err := fmt.Fprintln(p.out, raw); err != nil {
+					return err
+				}
+			}
+		}
+		if err == nil {
+			err = p.line(l)
+		}
+		if err != nil && p.opts.Live && p.ctx.Err() == nil && l != nil {
+			_, err = fmt.Fprintln(p.out, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (p *player) line(l *line) error {
+	for _, a := range l.acts {
+		if a.directive == "silence" {
+			if p.spoke {
+				p.loud = append(p.loud, fmt.Errorf("line %d: the bot was not silent", l.no))
+			}
+			continue
+		}
+		p.spoke, p.cause = false, nil
+		err := p.act(a)
+		if err == nil && p.engine != nil {
+			if err = p.settle(); err == nil {
+				err = p.flush()
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", l.no, err)
+		}
+	}
+	return nil
+}
+
+// start opens the engine on what it left behind, and runs it.
+func (p *player) start() error {
+	if p.engine != nil {
+		return nil
+	}
+	var caps []bot.Capability
+	if p.opts.Capabilities != nil {
+		caps = p.opts.Capabilities()
+	}
+	reg := locales.NewRegistry()
+	bot.Messages(reg, caps...)
+	load := p.opts.Locales
+	if load == nil {
+		load = locales.Load
+	}
+	bundle, err := load(reg)
+	if err != nil {
+		return err
+	}
+	p.engine, err = bot.Open(bot.Config{Dir: p.dir, Name: "Starling", Lang: "en", Clock: p.clock, Rand: p.rand, Log: p.opts.Log,
+		Messages: reg, Locales: bundle, Fault: p.fault, NoSync: true}, caps...)
+	if err != nil {
+		p.engine = nil
+		return err
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	p.cancel, p.done = cancel, make(chan error, 1)
+	p.outside.ready = make(chan struct{})
+	adapters := []bot.Adapter{p.outside}
+	for _, n := range p.nets {
+		adapters = append(adapters, n)
+	}
+	go func() { p.done <- p.engine.Run(ctx, adapters...) }()
+	<-p.outside.ready
+	return nil
+}
+
+// stop ends the engine as it is ended in life; its state stays.
+func (p *player) stop() error {
+	if p.engine == nil {
+		return nil
+	}
+	p.cancel()
+	err := <-p.done
+	if errors.Is(err, bot.ErrStopped) {
+		err = nil
+	}
+	err = errors.Join(err, p.engine.Close())
+	p.engine = nil
+	return err
+}
+
+// fault is asked by the engine at each point where it could crash.
+func (p *player) fault(point string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.crash == "" || p.crash != point {
+		return false
+	}
+	p.crash = ""
+	return true
+}
+
+// settle waits until all has happened that can happen without the clock. After a crash the bot is started again.
+func (p *player) settle() error {
+	for {
+		select {
+		case <-p.engine.Stopped():
+			if err := p.again(); err != nil {
+				return err
+			}
+			continue
+		default:
+		}
+		moved := p.clock.pulse.next()
+		if p.still() {
+			return nil
+		}
+		ctx, cancel := context.WithCancel(p.ctx)
+		go func() {
+			select {
+			case <-moved:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		// What it returns does not matter: the loop looks for itself.
+		_ = p.engine.Wait(ctx, func(bot.Status) bool { return p.still() })
+		cancel()
+		if p.ctx.Err() != nil {
+			return p.ctx.Err()
+		}
+	}
+}
+
+// again starts the bot after a crash.
+func (p *player) again() error {
+	if err := p.stop(); err != nil {
+		return err
+	}
+	for _, n := range p.nets {
+		n.crashing(false)
+	}
+	return p.start()
+}
+
+// still is whether nothing moves: all that is under way waits for the clock. What could set the engine going is counted before
+// and after it is looked at, so that nothing can slip through between.
+func (p *player) still() bool {
+	running, before, sleeping := p.outsideOfEngine()
+	s := p.engine.Status()
+	_, after, _ := p.outsideOfEngine()
+	select {
+	case <-p.engine.Stopped():
+		return false
+	default:
+	}
+	return running == 0 && before == after && s.Inbox == 0 && s.Ready == 0 && s.Sending+s.Jobs-s.Resting == sleeping
+}
+
+// outsideOfEngine says what runs outside of the engine just now, how much ever ran, and how many calls sleep.
+func (p *player) outsideOfEngine() (running, ever, sleeping int) {
+	running, ever = p.clock.callbacks()
+	sleeping = p.outside.sleeping()
+	for _, n := range p.nets {
+		now, all := n.waiting()
+		running, ever = running+now, ever+all
+		sleeping += n.asleep()
+	}
+	return running, ever, sleeping
+}
+
+// flush writes what the bot did since the last time.
+func (p *player) flush() error {
+	p.mu.Lock()
+	events := p.events
+	p.events = nil
+	p.mu.Unlock()
+	sortEvents(events)
+	for _, ev := range events {
+		p.spoke = true
+		if _, err := fmt.Fprintf(p.out, "[%s] %s\n", p.labelOf(ev.Room), describe(ev, p.marks(ev))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *player) labelOf(id string) string {
+	for _, at := range p.rooms {
+		if at.id == id {
+			return at.label
+		}
+	}
+	return strings.TrimPrefix(id, "!") // a direct chat that the bot opened, or a room's former address
+}
+
+// marks says what matters about how something is said: that it rings, stands in a thread, or answers something else than what
+// was just said.
+func (p *player) marks(ev Event) []string {
+	var marks []string
+	if ev.Rings {
+		marks = append(marks, "rings")
+	}
+	if ev.Kind != bot.OutMessage && ev.Kind != bot.OutFile {
+		return marks
+	}
+	var net *Network
+	for _, n := range p.nets {
+		if _, ok := n.Message(ev.Message); ok {
+			net = n
+		}
+	}
+	if ev.Thread != "" {
+		mark := "thread"
+		if root, ok := net.Message(ev.Thread); ok && root.Author == Bot {
+			if code := shortCode.FindString(root.Text); code != "" {
+				mark += " " + code
+			}
+		}
+		marks = append(marks, mark)
+	}
+	if ev.ReplyTo != "" && !slices.Contains(p.cause, ev.ReplyTo) {
+		if m, ok := net.Message(ev.ReplyTo); ok {
+			who := strings.TrimPrefix(m.Author, "@")
+			if code := shortCode.FindString(m.Text); m.Author == Bot && code != "" {
+				who = code
+			}
+			marks = append(marks, "reply to "+who)
+		}
+	}
+	return marks
+}
+
+// act makes one thing happen.
+func (p *player) act(a act) error {
+	switch a.directive {
+	case "":
+		return p.deed(a)
+	case "clock", "advance":
+		return p.moveClock(a)
+	case "seed":
+		n, err := strconv.ParseUint(a.words[0], 10, 64)
+		if err != nil || p.engine != nil {
+			return errors.New("@seed takes a number and comes before all that happens")
+		}
+		p.seed(n)
+		return nil
+	case "restart":
+		if err := p.stop(); err != nil {
+			return err
+		}
+		return p.start()
+	case "network":
+		return p.newNetwork(a)
+	case "room":
+		return p.setUpRoom(a)
+	case "invite":
+		return p.invite(a)
+	case "crash":
+		return p.armCrash(a.words[0])
+	case "translator":
+		return p.outside.tell(a.words)
+	case "serve":
+		data, err := p.file(a.words[1])
+		if err != nil {
+			return err
+		}
+		p.outside.serve(a.words[0], a.words[1], data)
+		return nil
+	case "limit":
+		d, err := duration(a.words[1])
+		if err != nil {
+			return err
+		}
+		n, err := p.network(a.words[0])
+		if err != nil {
+			return err
+		}
+		n.Limit(d)
+		return nil
+	}
+	return p.roomDirective(a)
+}
+
+// roomDirective does what is about one room.
+func (p *player) roomDirective(a act) error {
+	at, err := p.place(a.words[0], false)
+	if err != nil {
+		return err
+	}
+	switch a.directive {
+	case "join", "leave", "promote", "demote":
+		return p.moveMember(at, a.directive, a.words[1])
+	case "remove":
+		return at.net.Remove(at.id)
+	case "upgrade":
+		fresh := at.id + "+"
+		if err := at.net.Upgrade(at.id, fresh); err != nil {
+			return err
+		}
+		at.id = fresh
+	case "down", "slow":
+		d, err := duration(a.words[1])
+		if err != nil {
+			return err
+		}
+		if a.directive == "down" {
+			at.net.Down(at.id, d)
+		} else {
+			at.net.Slow(at.id, d)
+		}
+	case "refuse":
+		if a.words[1] != "once" && a.words[1] != "forever" {
+			return errors.New("@refuse takes a room, once or forever, and a code")
+		}
+		at.net.Refuse(at.id, a.words[2], a.words[1] == "once")
+	case "nokey":
+		at.net.NoKey(at.id)
+	case "key":
+		at.net.Key(at.id)
+	}
+	return nil
+}
+
+// moveClock lets time pass: everything that falls due happens at its own time and is settled before the next.
+func (p *player) moveClock(a act) error {
+	to, err := time.Parse(time.RFC3339, a.words[0])
+	if a.directive == "advance" {
+		var d time.Duration
+		d, err = duration(a.words[0])
+		to = p.clock.Now().Add(d)
+	}
+	switch {
+	case err != nil:
+		return err
+	case to.Before(p.clock.Now()) && p.engine == nil:
+		p.clock.set(to)
+		return nil
+	case to.Before(p.clock.Now()):
+		return errors.New("the clock cannot go back")
+	}
+	for p.clock.step(to) {
+		if p.engine == nil {
+			continue
+		}
+		if err := p.settle(); err != nil {
+			return err
+		}
+		if next, ok := p.clock.due(); !ok || next.After(p.clock.Now()) {
+			if err := p.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *player) armCrash(point string) error {
+	if !slices.Contains([]string{"before-store", "after-store", "before-send", "after-send"}, point) {
+		return fmt.Errorf("the bot cannot crash at %q", point)
+	}
+	if err := p.start(); err != nil {
+		return err
+	}
+	for _, n := range p.nets {
+		n.crashing(true)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.crash = point
+	return nil
+}
+
+func (p *player) newNetwork(a act) error {
+	able := LikeMatrix()
+	switch a.opts["like"] {
+	case "", "matrix":
+	case "signal":
+		able = LikeSignal()
+	default:
+		return fmt.Errorf("no network is like %q", a.opts["like"])
+	}
+	if _, err := p.network(a.words[0]); err == nil || a.words[0] == p.outside.Name() {
+		return fmt.Errorf("there is a network %s already", a.words[0])
+	}
+	// An engine gets its networks when it starts.
+	if err := p.stop(); err != nil {
+		return err
+	}
+	p.addNetwork(a.words[0], able)
+	return nil
+}
+
+func (p *player) network(name string) (*Network, error) {
+	for _, n := range p.nets {
+		if n.Name() == name {
+			return n, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no network %s", name)
+}
+
+// networkOf is the network that a directive names, else the first.
+func (p *player) networkOf(a act) (*Network, error) {
+	if a.opts["on"] == "" {
+		return p.nets[0], nil
+	}
+	return p.network(a.opts["on"])
+}
+
+// place finds a room by the name that the script uses.
+func (p *player) place(name string, direct bool) (*place, error) {
+	if direct {
+		return p.directChat(name)
+	}
+	if at := p.rooms[name]; at != nil {
+		return at, nil
+	}
+	return nil, fmt.Errorf("there is no room %s", name)
+}
+
+// directChat finds a person's direct chat, and opens it the first time. It is on the network on which she was first seen.
+func (p *player) directChat(person string) (*place, error) {
+	label := "@" + person
+	if at := p.rooms[label]; at != nil {
+		return at, nil
+	}
+	net := p.nets[0]
+	for _, n := range p.nets {
+		if n.knows("@" + person) {
+			net = n
+			break
+		}
+	}
+	if err := p.start(); err != nil {
+		return nil, err
+	}
+	at := &place{label: label, net: net, id: directRoom("@" + person), zone: time.UTC}
+	p.rooms[label] = at
+	if net.Has(at.id) { // the bot opened it
+		return at, nil
+	}
+	return at, net.Create(Room{ID: at.id, Name: person, Direct: true, Encrypted: true, Members: []Member{{Person: "@" + person, Name: person}}})
+}
+
+func members(list string) []Member {
+	var all []Member
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			all = append(all, memberNamed(name))
+		}
+	}
+	return all
+}
+
+// memberNamed reads "ines" or "ines*".
+func memberNamed(s string) Member {
+	name, moderator := strings.CutSuffix(s, "*")
+	return Member{Person: "@" + name, Name: name, Moderator: moderator}
+}
+
+// newRoom begins a room that a directive names.
+func (p *player) newRoom(a act) (*place, Room, error) {
+	name := a.words[0]
+	r := Room{ID: "!" + name, Name: name, Encrypted: true, Members: members(a.opts["members"])}
+	if len(a.words) == 2 {
+		if a.words[1] != "plain" && a.words[1] != "encrypted" {
+			return nil, r, fmt.Errorf("a room is plain or encrypted, not %q", a.words[1])
+		}
+		r.Encrypted = a.words[1] == "encrypted"
+	}
+	if p.rooms[name] != nil {
+		return nil, r, fmt.Errorf("there is a room %s already", name)
+	}
+	net, err := p.networkOf(a)
+	if err != nil {
+		return nil, r, err
+	}
+	at := &place{label: name, net: net, id: r.ID, zone: time.UTC}
+	if tz := a.opts["tz"]; tz != "" {
+		if at.zone, err = time.LoadLocation(tz); err != nil {
+			return nil, r, fmt.Errorf("there is no time zone %s", tz)
+		}
+	}
+	if err := p.start(); err != nil {
+		return nil, r, err
+	}
+	p.rooms[name] = at
+	return at, r, nil
+}
+
+func (p *player) invite(a act) error {
+	if a.opts["by"] == "" {
+		return errors.New("@invite says who invites: by=ines")
+	}
+	at, r, err := p.newRoom(a)
+	if err != nil {
+		return err
+	}
+	by := memberNamed(a.opts["by"])
+	r.Members = append(r.Members, by)
+	return at.net.Invite(r, by.Person, invitesPerDay)
+}
+
+// setUpRoom makes a room as if it had been set up long ago: nothing is said about it.
+func (p *player) setUpRoom(a act) error {
+	lang := a.opts["lang"]
+	if lang != "" && !slices.ContainsFunc(locales.Languages(), func(l locales.Language) bool { return l.Code == lang }) {
+		return fmt.Errorf("the bot does not speak %q", lang)
+	}
+	at, r, err := p.newRoom(a)
+	if err != nil {
+		return err
+	}
+	if err := p.engine.Do(p.ctx, "a room is set up", func(tx *bot.Tx) error {
+		room := &bot.Room{Adapter: at.net.Name(), Address: r.ID, Name: r.Name, Joined: true, Encrypted: r.Encrypted, Lang: lang, Zone: a.opts["tz"]}
+		if err := tx.SaveRoom(room); err != nil {
+			return err
+		}
+		for _, m := range r.Members {
+			who, err := tx.Meet(room.Adapter, m.Person, m.Name)
+			if err != nil {
+				return err
+			}
+			if err := tx.SaveMember(room.ID, bot.Member{Person: who.ID, Moderator: m.Moderator, Present: true, Since: p.clock.Now().Add(-long)}); err != nil {
+				return err
+			}
+		}
+		return p.setUpChapter(tx, room, a)
+	}); err != nil {
+		return err
+	}
+	return at.net.Create(r)
+}
+
+func (p *player) setUpChapter(tx *bot.Tx, room *bot.Room, a act) error {
+	if name := a.opts["chapter"]; name != "" {
+		c, err := tx.ChapterNamed(name)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			_, err = tx.NewChapter(room, name)
+		} else {
+			room.Chapter = c.ID
+			err = tx.SaveRoom(room)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for name := range strings.SplitSeq(a.opts["follows"], ",") {
+		if name == "" {
+			continue
+		}
+		c, err := p.chapter(tx, name)
+		if err != nil {
+			return err
+		}
+		if err := tx.SetFollow(bot.Follow{Room: room.ID, Chapter: c.ID, Active: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chapter finds a chapter by its name or by that of one of its rooms.
+func (p *player) chapter(tx *bot.Tx, name string) (*bot.Chapter, error) {
+	c, err := tx.ChapterNamed(name)
+	if c != nil || err != nil {
+		return c, err
+	}
+	if at := p.rooms[name]; at != nil {
+		r, err := tx.RoomAt(at.net.Name(), at.id)
+		if err != nil {
+			return nil, err
+		}
+		if r != nil && r.Chapter != "" {
+			return tx.Chapter(r.Chapter)
+		}
+	}
+	return nil, fmt.Errorf("there is no chapter %s", name)
+}
+
+func (p *player) moveMember(at *place, how, name string) error {
+	m := memberNamed(name)
+	old, there := at.net.Member(at.id, m.Person)
+	if how != "join" && !there {
+		return fmt.Errorf("%s is not in %s", m.Name, at.label)
+	}
+	switch how {
+	case "leave":
+		return at.net.Leave(at.id, m.Person)
+	case "promote", "demote":
+		m = old
+		m.Moderator = how == "promote"
+	}
+	return at.net.Join(at.id, m)
+}
+
+func (p *player) file(name string) ([]byte, error) {
+	if p.opts.Files == nil {
+		return nil, fmt.Errorf("there is no file %s", name)
+	}
+	data, err := fs.ReadFile(p.opts.Files, name)
+	if err != nil {
+		return nil, fmt.Errorf("there is no file %s", name)
+	}
+	return data, nil
+}
+
+// deed lets a person say or do something.
+func (p *player) deed(a act) error {
+	at, err := p.place(a.room, a.direct)
+	if err != nil {
+		return err
+	}
+	if err := p.start(); err != nil {
+		return err
+	}
+	me := "@" + a.person
+	if m, there := at.net.Member(at.id, me); !there || a.moderator && !m.Moderator {
+		if err := at.net.Join(at.id, Member{Person: me, Name: a.person, Moderator: a.moderator || m.Moderator}); err != nil {
+			return err
+		}
+		if err := p.settle(); err != nil { // her joining is a thing of its own
+			return err
+		}
+	}
+	mine := at.label + " " + me
+	switch a.verb {
+	case "reacts", "unreacts":
+		m, err := p.target(at, me, a.code)
+		if err != nil {
+			return err
+		}
+		p.cause = []string{m.ID}
+		return at.net.React(at.id, me, m.ID, a.emoji, a.verb == "reacts")
+	case "edits", "deletes":
+		id := p.said[mine]
+		if id == "" {
+			return fmt.Errorf("%s has said nothing in %s", a.person, at.label)
+		}
+		p.cause = []string{id}
+		if a.verb == "deletes" {
+			return at.net.Delete(at.id, me, id)
+		}
+		return at.net.Edit(at.id, me, id, a.text)
+	}
+	s := Said{Room: at.id, Person: me, Text: a.text, Clear: a.clear, Mentions: mentions(at, a.text)}
+	if a.sent != "" {
+		if s.Sent, err = p.earlier(a.sent, at.zone); err != nil {
+			return err
+		}
+	}
+	if a.file != "" {
+		data, err := p.file(a.file)
+		if err != nil {
+			return err
+		}
+		s.Files = []bot.File{{Name: a.file, Type: mediaType(a.file), Size: int64(len(data)), URL: a.file}}
+	}
+	if a.verb == "replies" {
+		m, err := p.target(at, me, a.code)
+		if err != nil {
+			return err
+		}
+		s.ReplyTo, s.Thread = m.ID, m.Thread
+		p.cause = []string{m.ID}
+	}
+	if a.thread {
+		if s.Thread, err = p.thread(at, me); err != nil {
+			return err
+		}
+	}
+	if a.again {
+		if id := p.saidBefore(at, me, a.text); id != "" {
+			p.cause = append(p.cause, id)
+			return at.net.Again(id)
+		}
+	}
+	id, err := at.net.Say(s)
+	if err != nil {
+		return err
+	}
+	p.cause = append(p.cause, id)
+	p.said[mine] = id
+	if a.again {
+		return at.net.Again(id)
+	}
+	return nil
+}
+
+// mentions lists the people of the room, and the bot, whose name stands in a text after an @.
+func mentions(at *place, text string) []string {
+	var all []string
+	for word := range strings.FieldsSeq(text) {
+		word = strings.TrimRight(word, ".,:;!?")
+		if _, ok := at.net.Member(at.id, word); ok || word == Bot {
+			all = append(all, word)
+		}
+	}
+	return all
+}
+
+// target is the message of the bot that a reply or reaction is meant for: the one that shows a code, else its last to that
+// person, else its last.
+func (p *player) target(at *place, person, code string) (Message, error) {
+	all := at.net.Messages(at.id)
+	slices.Reverse(all)
+	all = slices.DeleteFunc(all, func(m Message) bool { return m.Author != Bot })
+	switch {
+	case len(all) == 0:
+		return Message{}, fmt.Errorf("the bot has said nothing in %s", at.label)
+	case code != "":
+		i := slices.IndexFunc(all, func(m Message) bool {
+			return slices.Contains(shortCode.FindAllString(m.Text, -1), strings.ToUpper(code))
+		})
+		if i < 0 {
+			return Message{}, fmt.Errorf("nothing that the bot said in %s shows %s", at.label, code)
+		}
+		return all[i], nil
+	}
+	if i := slices.IndexFunc(all, func(m Message) bool { return m.To == person }); i >= 0 {
+		return all[i], nil
+	}
+	return all[0], nil
+}
+
+// thread is the thread in which the bot last spoke to a person, else the last in which it spoke, else one below its last message.
+func (p *player) thread(at *place, person string) (string, error) {
+	if !at.net.Abilities().Threads {
+		return "", fmt.Errorf("there are no threads on %s", at.net.Name())
+	}
+	last, err := p.target(at, person, "")
+	if err != nil {
+		return "", err
+	}
+	root := ""
+	for _, m := range at.net.Messages(at.id) {
+		if m.Author == Bot && m.Thread != "" && m.To == person {
+			root = m.Thread
+		}
+	}
+	if root != "" {
+		return root, nil
+	}
+	if last.Thread != "" {
+		return last.Thread, nil
+	}
+	return last.ID, nil
+}
+
+// saidBefore is the id of a person's last message with that text; "" if there is none.
+func (p *player) saidBefore(at *place, person, text string) string {
+	id := ""
+	for _, m := range at.net.Messages(at.id) {
+		if m.Author == person && m.Text == text {
+			id = m.ID
+		}
+	}
+	return id
+}
+
+// earlier reads when something was sent that arrives now: a time of the last 24 hours in the room's zone, or a whole date.
+func (p *player) earlier(s string, zone *time.Location) (time.Time, error) {
+	now := p.clock.Now().In(zone)
+	if t, err := time.ParseInLocation("2006-01-02 15:04", s, zone); err == nil && !t.After(now) {
+		return t, nil
+	}
+	t, err := time.ParseInLocation("15:04", s, zone)
+	if err != nil {
+		return t, fmt.Errorf("%q is not when something was sent: 10:00, or 2026-11-22 10:00", s)
+	}
+	sent := time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, zone)
+	if sent.After(now) {
+		sent = sent.AddDate(0, 0, -1)
+	}
+	return sent, nil
+}
+
+// PlayText is Play of a text, giving the transcript also where it ends in an error.
+func PlayText(ctx context.Context, script string, opts Options) (string, error) {
+	var out bytes.Buffer
+	err := Play(ctx, strings.NewReader(script), &out, opts)
+	return out.String(), err
+}

@@ -1,0 +1,199 @@
+package rig_test
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"starling/adapters/rig"
+	"starling/bot"
+	"starling/locales"
+)
+
+type (
+	Echoed  struct{ Text string }
+	AskName struct{}
+	AskMood struct{}
+	Good    struct{}
+	Bad     struct{}
+	Summary struct{ Name, Mood string }
+	Kept    struct{ Name string }
+	Told    struct{ Text string }
+	Heard   struct{ Count int }
+	Hello   struct{}
+)
+
+// entries of the test's own messages and commands, in English; other languages have the few that a test needs.
+const english = `
+["command.echo"]
+other = "echo"
+["command.ask"]
+other = "ask"
+["command.tell"]
+other = "tell"
+["command.break"]
+other = "break"
+["command.later"]
+other = "later"
+["rig_test.echoed"]
+other = "You said {{.Text}}"
+["rig_test.ask_name"]
+other = "**Who?**"
+["rig_test.ask_mood"]
+other = "**How?**"
+["rig_test.good"]
+other = "good"
+["rig_test.bad"]
+other = "bad"
+["rig_test.summary"]
+other = "{{.Name}} feels {{.Mood}}."
+["rig_test.kept"]
+other = "Kept: **{{.Name}}**"
+["rig_test.told"]
+other = "News: {{.Text}}"
+["rig_test.heard"]
+one = "{{.Count}} room"
+other = "{{.Count}} rooms"
+["rig_test.hello"]
+other = "Hello."
+["param.text"]
+other = "text"
+["example.echo"]
+other = "/echo hello"
+["example.tell"]
+other = "/tell news"
+["example.later"]
+other = "/later news"
+`
+
+const spanish = `
+["command.echo"]
+other = "eco"
+["rig_test.echoed"]
+other = "Has dicho {{.Text}}"
+["rig_test.told"]
+other = "Noticias: {{.Text}}"
+["rig_test.hello"]
+other = "Hola."
+`
+
+func loadTestLocales(reg *locales.Registry) (*locales.Bundle, error) {
+	all := fstest.MapFS{}
+	for _, l := range locales.Languages() {
+		name := "active." + l.Code + ".toml"
+		data, err := fs.ReadFile(os.DirFS("../../locales"), name)
+		if err != nil {
+			return nil, err
+		}
+		text := string(data)
+		switch l.Code {
+		case "en":
+			text += without(english, text)
+		case "es":
+			text += without(spanish, text)
+		}
+		all[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return locales.LoadFS(reg, all)
+}
+
+// without leaves out the entries that the built-in file has itself by now.
+func without(entries, builtIn string) string {
+	var b strings.Builder
+	keep := true
+	for line := range strings.Lines(entries) {
+		if strings.HasPrefix(line, "[") {
+			keep = !strings.Contains(builtIn, strings.TrimSpace(line))
+		}
+		if keep {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+func textParam(optional bool) []bot.Param {
+	return []bot.Param{{Name: "text", Type: bot.ParamText, Optional: optional}}
+}
+
+// testCapability can do a little of everything: answer, ask, tell other rooms, remind, break.
+func testCapability() []bot.Capability {
+	return []bot.Capability{{
+		Name:     "test",
+		Messages: []any{Echoed{}, AskName{}, AskMood{}, Good{}, Bad{}, Summary{}, Kept{}, Told{}, Heard{}, Hello{}},
+		Commands: []bot.Command{
+			{Name: "echo", Params: textParam(false), Do: func(t *bot.Turn, a bot.Args) error { return t.Done(Echoed{a.Text("text")}) }},
+			{Name: "ask", Where: bot.InRoom, Do: func(t *bot.Turn, _ bot.Args) error { return t.Start("test.ask", nil) }},
+			{Name: "tell", Where: bot.InRoom, Chapter: true, Params: textParam(false), Do: tell},
+			{Name: "later", Where: bot.InRoom, Params: textParam(false), Do: func(t *bot.Turn, a bot.Args) error {
+				return t.At(t.Time.Add(time.Hour), "test.later", a.Text("text"))
+			}},
+			{Name: "break", Do: func(t *bot.Turn, _ bot.Args) error {
+				if err := t.Done(Hello{}); err != nil {
+					return err
+				}
+				panic("broken")
+			}},
+		},
+		Dialogues: []bot.Dialogue{{
+			Name: "test.ask",
+			Steps: func(*bot.Turn, bot.Draft) []bot.Step {
+				return []bot.Step{
+					{Field: "name", Ask: AskName{}},
+					{Field: "mood", Ask: AskMood{}, Optional: true, Choices: []bot.Option{{Value: "good", Label: Good{}}, {Value: "bad", Label: Bad{}}}},
+				}
+			},
+			Review: func(_ *bot.Turn, d bot.Draft) any { return Summary{d["name"], d["mood"]} },
+			Done:   func(t *bot.Turn, d bot.Draft) error { return t.Done(Kept{d["name"]}) },
+		}},
+		Timers: map[string]func(*bot.Turn, string) error{
+			"test.later": func(t *bot.Turn, ref string) error {
+				_, err := t.Say(Told{ref})
+				return err
+			},
+		},
+		Joined: func(t *bot.Turn) error { return t.Done(Hello{}) },
+	}}
+}
+
+func tell(t *bot.Turn, a bot.Args) error {
+	rooms, _, err := t.Reach(t.Room.Chapter, "test", t.Encrypted(), t.Room.ID)
+	if err != nil {
+		return err
+	}
+	for _, r := range rooms {
+		if _, err := t.Post(r.ID, Told{a.Text("text")}, bot.Rings()); err != nil {
+			return err
+		}
+	}
+	return t.Done(Heard{len(rooms)})
+}
+
+func options() rig.Options {
+	return rig.Options{Capabilities: testCapability, Locales: loadTestLocales}
+}
+
+func play(t *testing.T, script string) string {
+	t.Helper()
+	out, err := rig.PlayText(t.Context(), script, options())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+func TestTry(t *testing.T) {
+	fmt.Println(play(t, `@room london lang=en tz=Europe/London chapter=London members=sam,jo*
+[london] sam: /echo hello *there* @room
+[london] sam: nothing for the bot
+@silence
+[london] sam: /ask
+[london] sam replies: Alex
+[london] sam: 1
+[london] sam reacts ✅
+`))
+}
