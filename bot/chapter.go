@@ -9,7 +9,11 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"github.com/agnivade/levenshtein"
+
+	"starling/locales"
 	"starling/locales/markup"
 )
 
@@ -24,7 +28,9 @@ type Chapter struct {
 }
 
 // Mark is the four characters of the id that tell look-alike names apart.
-func (c *Chapter) Mark() string { return strings.ToUpper(c.ID[:4]) }
+func (c *Chapter) Mark() string { return strings.ToUpper(c.ID[:markLength]) }
+
+const markLength = 4
 
 // ErrNameTaken is returned when another chapter's name looks the same.
 var ErrNameTaken = errors.New("another chapter has that name, or one that looks like it")
@@ -171,14 +177,60 @@ func (tx *Tx) FindChapter(room *Room, typed string) (*Chapter, error) {
 }
 
 func findChapter(among []*Chapter, typed string) *Chapter {
-	fold := markup.Fold(typed)
-	if i := slices.IndexFunc(among, func(c *Chapter) bool { return markup.Fold(c.Name) == fold }); i >= 0 && fold != "" {
-		return among[i]
+	name, mark := splitMark(typed)
+	for _, c := range among {
+		if mark != "" && c.Mark() == mark && markup.Fold(c.Name) == markup.Fold(name) {
+			return c
+		}
+	}
+	if i := slices.IndexFunc(among, func(c *Chapter) bool { return markup.Fold(c.Name) == markup.Fold(typed) }); i >= 0 {
+		return among[i] // a name never folds to nothing
 	}
 	if i := slices.IndexFunc(among, func(c *Chapter) bool { return len(typed) >= 4 && strings.HasPrefix(c.ID, strings.ToLower(typed)) }); i >= 0 {
 		return among[i]
 	}
 	return nil
+}
+
+// splitMark reads a name as ChapterName shows it: "Lille (A1B2)".
+func splitMark(typed string) (name, mark string) {
+	rest, ok := strings.CutSuffix(typed, ")")
+	i := strings.LastIndexByte(rest, '(')
+	if !ok || i < 0 || len(rest)-i-1 != markLength {
+		return typed, ""
+	}
+	return rest[:i], strings.ToUpper(rest[i+1:])
+}
+
+// NameIn is how a room reads a chapter's name: with the mark when another chapter that the room can see, or one of also, has
+// a name that looks like it.
+func (tx *Tx) NameIn(room *Room, c *Chapter, also ...*Chapter) (ChapterName, error) {
+	visible, err := tx.VisibleChapters(room)
+	if err != nil {
+		return ChapterName{}, err
+	}
+	n := ChapterName{Name: c.Name}
+	for _, o := range append(visible, also...) {
+		if o.ID != c.ID && alike(o.Name, c.Name) {
+			n.Mark = locales.Code(c.Mark())
+		}
+	}
+	return n, nil
+}
+
+// alike is whether a tired reader could take one name for the other: a letter or two apart, or one with something added.
+// Names that fold to the same are one name, and only one chapter can have it.
+func alike(a, b string) bool {
+	a, b = markup.Fold(a), markup.Fold(b)
+	shorter := min(utf8.RuneCountInString(a), utf8.RuneCountInString(b))
+	if shorter >= 4 && (strings.Contains(a, b) || strings.Contains(b, a)) {
+		return true
+	}
+	apart := 1
+	if shorter >= 8 {
+		apart = 2
+	}
+	return levenshtein.ComputeDistance(a, b) <= apart
 }
 
 // ChapterNamed finds any chapter of this bot by its whole name: who knows the name was told it.

@@ -98,6 +98,11 @@ type (
 		Code    locales.Code
 		Chapter string
 	}
+	// ChapterName is a chapter's name as a room reads it, see NameIn.
+	ChapterName struct {
+		Name string
+		Mark locales.Code
+	}
 	// LanguageName is a language's own name.
 	LanguageName struct{ Lang locales.Lang }
 	// ChoiceName is one of a parameter's choices.
@@ -108,7 +113,7 @@ var engineMessages = []any{
 	Question{}, Numbered{}, Left{}, CannotSkip{}, FirstStep{}, PickOne{}, TextOnly{}, TooLong{}, Empty{}, DidYouMean{}, NotUnderstood{}, Wrong{},
 	Missing{}, NotANumber{}, NotAChoice{}, NoSuchRecord{}, SeveralRecords{}, NoSuchLanguage{}, NoSuchZone{}, NoSuchPerson{}, NoSuchChapter{},
 	NoSuchCommand{}, TooMuch{}, OnlyModerators{}, NeedsChapter{}, CommandOff{}, Stranger{}, WhichRoom{}, RoomName{}, NamelessRoom{},
-	ClearText{}, Broken{}, Perhaps{}, Undelivered{}, AskWithdraw{}, Withdrawn{}, Kept{}, TypeYes{}, CodeOf{}, LanguageName{}, ChoiceName{},
+	ClearText{}, Broken{}, Perhaps{}, Undelivered{}, AskWithdraw{}, Withdrawn{}, Kept{}, TypeYes{}, CodeOf{}, ChapterName{}, LanguageName{}, ChoiceName{},
 }
 
 // Refusal is an error with two voices: what the person reads, and, wrapped, what the operator does.
