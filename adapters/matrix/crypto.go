@@ -289,6 +289,11 @@ func (a *Adapter) fallbackKey(ctx context.Context, unused []id.KeyAlgorithm) err
 	if !ok || unused == nil || slices.Contains(unused, id.KeyAlgorithmSignedCurve25519) {
 		return nil
 	}
+	// Not more often: Dendrite takes such keys, forgets them, and says each time that there is none.
+	now := a.cfg.Now()
+	if now.Sub(a.fallbackSent) < time.Hour {
+		return nil
+	}
 	if len(acc.FallbackKeyUnpublished()) == 0 {
 		if err := acc.GenFallbackKey(); err != nil {
 			return err
@@ -311,6 +316,7 @@ func (a *Adapter) fallbackKey(ctx context.Context, unused []id.KeyAlgorithm) err
 		a.log.Warn().Err(clean(err)).Msg("The fallback key could not be renewed; trying again with the next sync")
 		return nil
 	}
+	a.fallbackSent = now
 	acc.CurrentFallbackKey.Published = true
 	return a.store.crypto.PutAccount(ctx, a.mach.GetAccount())
 }

@@ -288,19 +288,30 @@ func olmAgain(t *testing.T, evt *event.Event) *event.Event {
 func TestFallbackKeyIsRenewedWhenItIsUsed(t *testing.T) {
 	h := newHomeserver(t)
 	acc := newAccount(t, h)
-	in := newInbox()
-	acc.run(acc.open(), in)
-	with := func(kinds string) string {
-		return fmt.Sprintf(`{"device_unused_fallback_key_types":[%s],%s`, kinds, inRoom(nil, []string{text(ana, "x")})[1:])
+	now := time.Now()
+	acc.cfg.Now = func() time.Time { return now }
+	a := acc.open()
+	defer a.Close()
+	for _, step := range []struct {
+		unused []id.KeyAlgorithm
+		after  time.Duration
+		want   int
+	}{
+		{nil, 0, 0}, // a homeserver without such keys
+		{[]id.KeyAlgorithm{}, 0, 1},
+		{[]id.KeyAlgorithm{}, time.Minute, 1}, // Dendrite says so every time
+		{[]id.KeyAlgorithm{id.KeyAlgorithmSignedCurve25519}, 2 * time.Hour, 1},
+		{[]id.KeyAlgorithm{}, 0, 2},
+	} {
+		now = now.Add(step.after)
+		if err := a.fallbackKey(t.Context(), step.unused); err != nil {
+			t.Fatal(err)
+		}
+		if len(h.fallbacks) != step.want {
+			t.Errorf("%v: %d uploads, want %d", step, len(h.fallbacks), step.want)
+		}
 	}
-	h.push(settled())
-	h.push(with(``))
-	h.push(with(`"signed_curve25519"`))
-	h.push(with(``))
-	h.until("two keys", func() bool { return len(h.fallbacks) == 2 })
-	h.push(with(`"signed_curve25519"`))
-	h.until("the next poll", func() bool { return slices.Contains(h.asked, "s5") })
-	if len(h.fallbacks) != 2 || h.fallbacks[0] == h.fallbacks[1] {
+	if h.fallbacks[0] == h.fallbacks[1] || !strings.Contains(h.fallbacks[0], `"signatures"`) {
 		t.Errorf("uploaded %q", h.fallbacks)
 	}
 }

@@ -60,7 +60,8 @@ type Adapter struct {
 	olm   sync.RWMutex
 	stale atomic.Bool // what of them is in memory could not be stored
 
-	keysCounted time.Time // when one-time keys were last counted; only for the sync
+	// When one-time keys were last counted and a fallback key was last uploaded; only for the sync.
+	keysCounted, fallbackSent time.Time
 
 	arrivedMu sync.Mutex
 	arrived   map[id.SessionID]bool // room keys that came since held events were last tried
