@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"starling/adapters/rig"
+	"starling/bot"
+)
+
+var update = flag.Bool("update", false, "write the transcripts that conversations give into their files")
+
+// leastConversations is how many there are at least: a folder that is moved must not pass by holding none.
+const leastConversations = 1
+
+// TestTalk plays every conversation of the house on the rig. To change what one wants: go test -run TestTalk . -update
+func TestTalk(t *testing.T) {
+	var files []string
+	for _, pattern := range []string{"commands/*/testdata/*.txtar", "bot/testdata/*.txtar", "adapters/*/testdata/*.txtar"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	slices.Sort(files)
+	plain := 0
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := rig.ReadArchive(data)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if a.Plain() {
+			plain++
+		}
+		t.Run(strings.TrimSuffix(name, ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			playOne(t, name, a)
+		})
+	}
+	t.Cleanup(func() { // after the last has ended
+		fmt.Printf("talk: %d conversations played on the rig, %d of them fit for real servers\n", len(files), plain)
+	})
+	if len(files) < leastConversations {
+		t.Errorf("want at least %d conversations", leastConversations)
+	}
+}
+
+// playOne plays a conversation and compares the transcript with the one that is wanted.
+func playOne(t *testing.T, name string, a *rig.Archive) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var out bytes.Buffer
+	err := rig.Play(ctx, strings.NewReader(a.Talk), &out, rig.Options{Files: a.Files(), Capabilities: func() []bot.Capability {
+		caps, err := content(config{})
+		if err != nil {
+			panic(err)
+		}
+		return caps
+	}})
+	got := out.String()
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	if got == a.Want {
+		return
+	}
+	if *update {
+		if err := os.WriteFile(name, a.With(got), 0o644); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	t.Errorf("%s says something else (-want +got; -update takes it over):\n%s", name, cmp.Diff(strings.Split(a.Want, "\n"), strings.Split(got, "\n")))
+}
