@@ -153,7 +153,15 @@ func (e *Engine) open() error {
 		return err
 	}
 	e.cache = newCache(e.box.Hash)
-	if !fresh {
+	if fresh { // SQLite would let others read it
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return fmt.Errorf("the database cannot be made: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	} else {
 		if err := checkDatabase(path); err != nil {
 			return err
 		}
