@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -191,13 +192,19 @@ func (t talkCmd) Run(ctx context.Context, c *cli) error {
 		return rig.Play(ctx, os.Stdin, os.Stdout, o)
 	}
 	for _, name := range t.Files {
-		f, err := os.Open(name)
+		data, err := os.ReadFile(name)
 		if err != nil {
 			return err
 		}
 		o.Files = os.DirFS(filepath.Dir(name))
-		err = rig.Play(ctx, f, os.Stdout, o)
-		if err = errors.Join(err, f.Close()); err != nil {
+		if filepath.Ext(name) == ".txtar" {
+			a, err := rig.ReadArchive(data)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			data, o.Files = []byte(a.Talk), a.Files()
+		}
+		if err := rig.Play(ctx, bytes.NewReader(data), os.Stdout, o); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
