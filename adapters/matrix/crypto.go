@@ -149,57 +149,69 @@ func (a *Adapter) guard(what string, fn func()) {
 	fn()
 }
 
-// devicesChanged keeps the device lists current. What cannot be fetched now stays marked and is tried with the next sync.
+// devicesChanged keeps the device lists current. What cannot be fetched now stays marked, and is tried again beside the sync.
 func (a *Adapter) devicesChanged(ctx context.Context, changed []id.UserID) error {
-	if len(changed) > 0 {
-		if err := a.store.crypto.MarkTrackedUsersOutdated(ctx, changed); err != nil {
-			return err
-		}
+	if len(changed) == 0 {
+		return nil
 	}
-	outdated, err := a.store.crypto.GetOutdatedTrackedUsers(ctx)
-	if err != nil || len(outdated) == 0 {
+	if err := a.store.crypto.MarkTrackedUsersOutdated(ctx, changed); err != nil {
 		return err
 	}
-	a.fetchDevices(ctx, outdated)
+	tracked, err := a.store.crypto.FilterTrackedUsers(ctx, changed)
+	if err != nil || len(tracked) == 0 {
+		return err
+	}
+	a.fetchDevices(ctx, tracked)
 	return nil
 }
 
 func (a *Adapter) fetchDevices(ctx context.Context, people []id.UserID) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	// The homeserver may be waiting for another that does not answer.
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if _, err := a.mach.FetchKeys(ctx, people, true); err != nil {
-		a.log.Warn().Err(clean(err)).Int("people", len(people)).Msg("Devices could not be fetched; trying again with the next sync")
+		a.log.Warn().Err(clean(err)).Int("people", len(people)).Msg("Devices could not be fetched; trying again soon")
 	}
 }
 
-// knowSenders fetches the devices behind encrypted events, so that what they say about trust is known when they are opened.
+// fetchOutdated tries again to fetch device lists that are known to have changed.
+func (a *Adapter) fetchOutdated(ctx context.Context) {
+	outdated, err := a.store.crypto.GetOutdatedTrackedUsers(ctx)
+	if err != nil {
+		a.log.Warn().Err(clean(err)).Msg("Outdated device lists could not be read")
+	} else if len(outdated) > 0 {
+		a.fetchDevices(ctx, outdated)
+	}
+}
+
+// knowSenders fetches the devices behind encrypted events, so that what they say about trust is known when they are opened. A
+// device that is not found is not looked for again for some minutes.
 func (a *Adapter) knowSenders(ctx context.Context, events []*event.Event) error {
-	seen := map[string]bool{}
 	var people []id.UserID
+	now := a.cfg.Now()
 	for _, evt := range events {
 		if evt.Type.Type != event.EventEncrypted.Type || evt.Sender == a.me {
 			continue
 		}
-		//lint:ignore SA1019 deprecated in the specification, and the only hint before decryption
+		// Deprecated in the specification, and the only hint before decryption.
 		key, _ := evt.Content.Raw["sender_key"].(string)
-		if seen[evt.Sender.String()+key] {
-			continue
-		}
-		seen[evt.Sender.String()+key] = true
 		known, err := a.store.crypto.GetDevices(ctx, evt.Sender)
 		if err != nil {
 			return err
 		}
-		ok := known != nil
-		if ok && key != "" {
-			ok = false
-			for _, d := range known {
-				ok = ok || d.IdentityKey.String() == key
-			}
+		ok := known != nil && key == ""
+		for _, d := range known {
+			ok = ok || d.IdentityKey.String() == key
 		}
-		if !ok && !slices.Contains(people, evt.Sender) {
-			people = append(people, evt.Sender)
+		who := evt.Sender.String() + " " + clip(key, 64)
+		if ok || now.Sub(a.sought[who]) < 10*time.Minute {
+			continue
 		}
+		if len(a.sought) > 10000 {
+			clear(a.sought)
+		}
+		a.sought[who] = now
+		people = append(people, evt.Sender)
 	}
 	if len(people) > 0 {
 		a.fetchDevices(ctx, people)

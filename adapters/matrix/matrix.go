@@ -60,8 +60,11 @@ type Adapter struct {
 	olm   sync.RWMutex
 	stale atomic.Bool // what of them is in memory could not be stored
 
-	// When one-time keys were last counted and a fallback key was last uploaded; only for the sync.
+	// Only the sync uses these: when one-time keys were last counted and a fallback key was last uploaded, which devices
+	// were looked for when, and how often the gap in a room could not be filled.
 	keysCounted, fallbackSent time.Time
+	sought                    map[string]time.Time
+	gapTries                  map[id.RoomID]int
 
 	arrivedMu sync.Mutex
 	arrived   map[id.SessionID]bool // room keys that came since held events were last tried
@@ -119,6 +122,7 @@ func newAdapter(ctx context.Context, cfg Config, st *store) (*Adapter, error) {
 	cli.UserID, cli.DeviceID, cli.AccessToken = s.UserID, s.DeviceID, s.AccessToken
 	a := &Adapter{
 		cfg: cfg, log: cfg.Log, store: st, cli: cli, me: s.UserID,
+		sought: map[string]time.Time{}, gapTries: map[id.RoomID]int{},
 		arrived: map[id.SessionID]bool{},
 		ready:   make(chan struct{}),
 		wake:    make(chan struct{}, 1),

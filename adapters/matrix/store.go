@@ -284,6 +284,12 @@ func (s *store) errands(ctx context.Context) ([]errand, error) {
 	}, err).AsList()
 }
 
+// What people can make the bot remember is bounded: in a room, and under a message.
+const (
+	maxHeld      = 500
+	maxReactions = 1000
+)
+
 // hold keeps an event that cannot be decrypted yet.
 func (s *store) hold(ctx context.Context, evt *event.Event, session id.SessionID, now time.Time) error {
 	data, err := json.Marshal(evt)
@@ -291,8 +297,10 @@ func (s *store) hold(ctx context.Context, evt *event.Event, session id.SessionID
 		return err
 	}
 	_, err = s.own.Exec(ctx, `
-		INSERT INTO matrix_held (event_id, room_id, session_id, event, held_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (event_id) DO NOTHING
-	`, evt.ID, evt.RoomID, session, string(data), now.UnixMilli())
+		INSERT INTO matrix_held (event_id, room_id, session_id, event, held_at)
+		SELECT $1, $2, $3, $4, $5 WHERE (SELECT COUNT(*) FROM matrix_held WHERE room_id = $2) < $6
+		ON CONFLICT (event_id) DO NOTHING
+	`, evt.ID, evt.RoomID, session, string(data), now.UnixMilli(), maxHeld)
 	return err
 }
 
@@ -335,8 +343,11 @@ type reaction struct {
 }
 
 func (s *store) putReaction(ctx context.Context, r reaction, now time.Time) error {
-	_, err := s.own.Exec(ctx, `INSERT INTO matrix_reaction (event_id, target, person, emoji, seen_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (event_id) DO NOTHING`,
-		r.ID, r.Target, r.Person, r.Emoji, now.UnixMilli())
+	_, err := s.own.Exec(ctx, `
+		INSERT INTO matrix_reaction (event_id, target, person, emoji, seen_at)
+		SELECT $1, $2, $3, $4, $5 WHERE (SELECT COUNT(*) FROM matrix_reaction WHERE target = $2) < $6
+		ON CONFLICT (event_id) DO NOTHING
+	`, r.ID, r.Target, r.Person, r.Emoji, now.UnixMilli(), maxReactions)
 	return err
 }
 

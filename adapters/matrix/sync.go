@@ -26,6 +26,7 @@ const (
 	gapAge    = 24 * time.Hour
 	gapEvents = 5000
 	gapPage   = 100
+	gapTries  = 5 // so often all rooms wait for one whose past cannot be fetched
 )
 
 // syncFilter asks only for what is read. Members come whole: keys must reach all of them.
@@ -311,6 +312,9 @@ func (a *Adapter) poll(ctx context.Context, since string) (*response, error) {
 // read makes a batch of an answer. It also returns the room keys whose messages it tried.
 func (a *Adapter) read(ctx context.Context, in bot.Inbox, resp *response, since string, retryHeld bool) (b *batch, tried []id.SessionID, err error) {
 	defer func() {
+		if r := recover(); r != nil {
+			err = errors.New("the answer made the bot stumble")
+		}
 		if err != nil {
 			a.putArrived(tried)
 		}
@@ -346,11 +350,17 @@ func (a *Adapter) read(ctx context.Context, in bot.Inbox, resp *response, since 
 		return b, tried, err
 	}
 	for _, rid := range slices.Sorted(maps.Keys(resp.Rooms.Join)) {
+		if resp.Rooms.Join[rid] == nil {
+			continue
+		}
 		if err = a.readRoom(ctx, b, rid, resp.Rooms.Join[rid], since == ""); err != nil {
 			return b, tried, err
 		}
 	}
 	for _, rid := range slices.Sorted(maps.Keys(resp.Rooms.Invite)) {
+		if resp.Rooms.Invite[rid] == nil {
+			continue
+		}
 		if err = a.invitation(ctx, in, b, rid, resp.Rooms.Invite[rid].State.Events); err != nil {
 			return b, tried, err
 		}
@@ -468,11 +478,14 @@ func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.E
 		pageCtx, cancel := context.WithTimeout(ctx, time.Minute)
 		_, err := a.cli.MakeRequest(pageCtx, http.MethodGet, u, nil, &page)
 		cancel()
-		if st := httpStatus(err); st == http.StatusForbidden || st == http.StatusNotFound {
-			a.log.Warn().Str("room", a.cfg.Hash(r.ID.String())).Msg("What was said while the bot was away cannot be read")
+		if err != nil {
+			a.gapTries[r.ID]++
+			st := httpStatus(err)
+			if st != http.StatusForbidden && st != http.StatusNotFound && a.gapTries[r.ID] < gapTries {
+				return nil, err
+			}
+			a.log.Warn().Err(clean(err)).Str("room", a.cfg.Hash(r.ID.String())).Msg("What was said while the bot was away cannot be read")
 			break
-		} else if err != nil {
-			return nil, err
 		}
 		for _, evt := range page.Chunk {
 			evt.RoomID = r.ID
@@ -493,6 +506,7 @@ func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.E
 		}
 		from = page.End
 	}
+	delete(a.gapTries, r.ID)
 	slices.Reverse(back)
 	return back, nil
 }
@@ -501,6 +515,8 @@ func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.E
 func (a *Adapter) keepHouse(ctx context.Context) {
 	ask := time.NewTicker(askAfter)
 	defer ask.Stop()
+	minutely := time.NewTicker(time.Minute)
+	defer minutely.Stop()
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
 	select {
@@ -522,6 +538,8 @@ func (a *Adapter) keepHouse(ctx context.Context) {
 		case <-ask.C:
 			a.askForKeys(ctx)
 			a.shareAhead(ctx, unshareable)
+		case <-minutely.C:
+			a.fetchOutdated(ctx)
 		case <-hourly.C:
 			tidy()
 			clear(unshareable)

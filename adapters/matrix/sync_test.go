@@ -339,3 +339,52 @@ func TestRoomThatWasEncryptedStaysSo(t *testing.T) {
 		t.Errorf("encrypted: %v, %v", secret, err)
 	}
 }
+
+func TestRoomWhosePastIsBrokenStopsNobodyForLong(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	a := acc.open()
+	defer a.Close()
+	h.fail(500, `{}`, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/messages") })
+	failures := 0
+	for range gapTries {
+		if _, err := a.fillGap(t.Context(), &room{ID: roomID}, "p"); err != nil {
+			failures++
+		}
+	}
+	if failures != gapTries-1 {
+		t.Errorf("all rooms waited %d times", failures)
+	}
+}
+
+func TestHostileFloodIsBounded(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	a := acc.open()
+	defer a.Close()
+	b := newBatch()
+	for i := range maxHeld + 10 {
+		evt := asMessage(parse(t, ev("m.room.encrypted", ana, fmt.Sprintf(`{"algorithm":"m.megolm.v1.aes-sha2","session_id":"s%d","ciphertext":"x"}`, i))))
+		if err := evt.Content.ParseRaw(evt.Type); err != nil {
+			t.Fatal(err)
+		}
+		b.held = append(b.held, evt)
+	}
+	if err := a.commit(t.Context(), b, "s1"); err != nil {
+		t.Fatal(err)
+	}
+	if n := held(t, a); n != maxHeld {
+		t.Errorf("%d events held", n)
+	}
+}
+
+func TestGarbageFromTheHomeserver(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	acc.run(acc.open(), in)
+	h.push(settled())
+	h.push(`{"rooms":{"join":{"!x:y":null},"invite":{"!x:y":null},"leave":{"!x:y":null}},"to_device":{"events":[null,{"type":"m.room.encrypted","content":{"algorithm":"m.olm.v1.curve25519-aes-sha2"}}]},"account_data":{"events":[{"type":"m.direct","content":{"a":5,"b":[7,""]}}]}}`)
+	h.push(inRoom(nil, []string{text(ana, "fine")}))
+	in.until(t, "fine", textIs("fine"))
+}

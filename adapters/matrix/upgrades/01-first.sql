@@ -37,6 +37,7 @@ CREATE TABLE matrix_held (
 	asked      BOOLEAN NOT NULL DEFAULT false
 );
 CREATE INDEX matrix_held_session ON matrix_held (session_id);
+CREATE INDEX matrix_held_room ON matrix_held (room_id);
 
 -- the bot's own events and the reactions on them: a redaction names only the reaction
 CREATE TABLE matrix_own (
@@ -50,3 +51,4 @@ CREATE TABLE matrix_reaction (
 	emoji    TEXT   NOT NULL,
 	seen_at  BIGINT NOT NULL
 );
+CREATE INDEX matrix_reaction_target ON matrix_reaction (target);
