@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 
 	"starling/adapters/rig"
 	"starling/bot"
@@ -65,7 +66,7 @@ func playOne(t *testing.T, name string, a *rig.Archive) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out bytes.Buffer
-	err := rig.Play(ctx, strings.NewReader(a.Talk), &out, rig.Options{Files: a.Files(), Capabilities: func() []bot.Capability {
+	err := rig.Play(ctx, strings.NewReader(a.Talk), &out, rig.Options{Files: a.Files(), Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), Capabilities: func() []bot.Capability {
 		caps, err := content(config{})
 		if err != nil {
 			panic(err)

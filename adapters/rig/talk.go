@@ -32,6 +32,9 @@ type Options struct {
 	Files fs.FS
 	// Log is the engine's log; the zero value is silent.
 	Log zerolog.Logger
+	// ErrorsAllowed says that errors of the engine (a handler that panics, a message that cannot be made) are part of the
+	// conversation; else they are an error at its end.
+	ErrorsAllowed bool
 	// Live says that somebody types the lines: they are not echoed, nor continued by others, and what is wrong with one is said
 	// without ending the conversation.
 	Live bool
@@ -87,7 +90,7 @@ type player struct {
 
 	cause []string // ids of what the line being played said or answered
 	spoke bool     // the bot did something because of the line before
-	loud  []error  // each @silence that was none
+	wrong []error  // each @silence that was none, and errors of the engine
 }
 
 // place is a room as the script knows it.
@@ -116,7 +119,8 @@ func (p *player) play(s *scanner) error {
 	for {
 		l, err := s.next(p.opts.Live)
 		if err == io.EOF {
-			return errors.Join(p.loud...)
+			err := p.stop()
+			return errors.Join(append(p.wrong, err)...)
 		}
 		if l != nil && !p.opts.Live {
 			for _, raw := range l.raw {
@@ -141,7 +145,7 @@ func (p *player) line(l *line) error {
 	for _, a := range l.acts {
 		if a.directive == "silence" {
 			if p.spoke {
-				p.loud = append(p.loud, fmt.Errorf("line %d: the bot was not silent", l.no))
+				p.wrong = append(p.wrong, fmt.Errorf("line %d: the bot was not silent", l.no))
 			}
 			continue
 		}
@@ -205,6 +209,9 @@ func (p *player) stop() error {
 	err := <-p.done
 	if errors.Is(err, bot.ErrStopped) {
 		err = nil
+	}
+	if n := p.engine.Status().Errors; n > 0 && !p.opts.ErrorsAllowed {
+		p.wrong = append(p.wrong, fmt.Errorf("errors of the engine: %d; its log says more", n))
 	}
 	err = errors.Join(err, p.engine.Close())
 	p.engine = nil

@@ -1,18 +1,25 @@
 package rig_test
 
 import (
-	"fmt"
+	"bytes"
+	"context"
+	"flag"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"starling/adapters/rig"
 	"starling/bot"
 	"starling/locales"
 )
+
+var update = flag.Bool("update", false, "write the transcripts that conversations give into their files")
 
 type (
 	Echoed  struct{ Text string }
@@ -42,9 +49,9 @@ other = "later"
 ["rig_test.echoed"]
 other = "You said {{.Text}}"
 ["rig_test.ask_name"]
-other = "**Who?**"
+other = "Who?"
 ["rig_test.ask_mood"]
-other = "**How?**"
+other = "How?"
 ["rig_test.good"]
 other = "good"
 ["rig_test.bad"]
@@ -79,6 +86,20 @@ other = "Has dicho {{.Text}}"
 other = "Noticias: {{.Text}}"
 ["rig_test.hello"]
 other = "Hola."
+["command.ask"]
+other = "preguntar"
+["rig_test.ask_name"]
+other = "¿Quién?"
+["rig_test.ask_mood"]
+other = "¿Cómo?"
+["rig_test.good"]
+other = "bien"
+["rig_test.bad"]
+other = "mal"
+["rig_test.summary"]
+other = "{{.Name}} se siente {{.Mood}}."
+["rig_test.kept"]
+other = "Guardado: **{{.Name}}**"
 `
 
 func loadTestLocales(reg *locales.Registry) (*locales.Bundle, error) {
@@ -174,26 +195,53 @@ func tell(t *bot.Turn, a bot.Args) error {
 }
 
 func options() rig.Options {
-	return rig.Options{Capabilities: testCapability, Locales: loadTestLocales}
+	return rig.Options{Capabilities: testCapability, Locales: loadTestLocales, ErrorsAllowed: true}
 }
 
-func play(t *testing.T, script string) string {
+func play(t *testing.T, script string) (string, error) {
 	t.Helper()
-	out, err := rig.PlayText(t.Context(), script, options())
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return out
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	return rig.PlayText(ctx, script, options())
 }
 
-func TestTry(t *testing.T) {
-	fmt.Println(play(t, `@room london lang=en tz=Europe/London chapter=London members=sam,jo*
-[london] sam: /echo hello *there* @room
-[london] sam: nothing for the bot
-@silence
-[london] sam: /ask
-[london] sam replies: Alex
-[london] sam: 1
-[london] sam reacts ✅
-`))
+// TestPlayer plays each conversation under testdata/player twice, with the capability above: the second time must give the
+// same bytes.
+func TestPlayer(t *testing.T) {
+	files, err := filepath.Glob("testdata/player/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no conversations", err)
+	}
+	for _, name := range files {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			t.Parallel()
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := rig.ReadArchive(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				var out bytes.Buffer
+				o := options()
+				o.Files = a.Files()
+				if err := rig.Play(ctx, strings.NewReader(a.Talk), &out, o); err != nil {
+					t.Error(err)
+				}
+				if *update && out.String() != a.Want {
+					a.Want = out.String()
+					if err := os.WriteFile(name, a.With(a.Want), 0o644); err != nil {
+						t.Error(err)
+					}
+				}
+				if out.String() != a.Want {
+					t.Errorf("-want +got:\n%s", cmp.Diff(strings.Split(a.Want, "\n"), strings.Split(out.String(), "\n")))
+				}
+			}
+		})
+	}
 }
