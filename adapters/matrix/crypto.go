@@ -376,7 +376,6 @@ func (a *Adapter) askForKeys(ctx context.Context) {
 			continue
 		}
 		asked[c.SessionID] = true
-		//lint:ignore SA1019 older clients look for the sender key
 		err := a.mach.SendRoomKeyRequest(ctx, evt.RoomID, c.SenderKey, c.SessionID, "", map[id.UserID][]id.DeviceID{evt.Sender: {"*"}, a.me: {"*"}})
 		if err == nil {
 			err = a.store.markAsked(ctx, c.SessionID)

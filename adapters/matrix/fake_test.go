@@ -267,7 +267,7 @@ func newAccount(t *testing.T, h *homeserver) *account {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := session{Homeserver: h.URL, UserID: botID, DeviceID: "DEV", AccessToken: "token", Ready: true}
+	s := session{Homeserver: h.URL, UserID: botID, DeviceID: "DEV", AccessToken: "syt_secret", Ready: true}
 	if err := errors.Join(st.putSession(t.Context(), s), st.close()); err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +368,7 @@ func token(t *testing.T, a *Adapter) string {
 
 func (acc *account) checkLog() {
 	acc.t.Helper()
-	for _, secret := range []string{"@", "!", "$", "example.org", "token", "Needs"} {
+	for _, secret := range []string{"@", "!", "$", "example.org", "syt_secret", "Needs"} {
 		if strings.Contains(acc.log.String(), secret) {
 			acc.t.Errorf("the log holds %q:\n%s", secret, acc.log.String())
 		}

@@ -27,11 +27,10 @@ func TestWhoMayInvite(t *testing.T) {
 		{":localhost:8448", "@ana:localhost:8448", true},
 		{"*", "@anyone:anywhere.net", true},
 		{"example.org", ana, false},
-		{":", "@ana", true}, // no server: only a malformed address
 	}
 	for _, tt := range tests {
 		a := &Adapter{cfg: Config{Invite: strings.Fields(tt.rules)}}
-		if got := a.mayInvite(tt.person); got != tt.want && tt.rules != ":" {
+		if got := a.mayInvite(tt.person); got != tt.want {
 			t.Errorf("%q lets %s invite: %v", tt.rules, tt.person, got)
 		}
 	}
@@ -138,6 +137,34 @@ func TestUpgradedRoom(t *testing.T) {
 			got := in.until(t, "the new room", func(in bot.Incoming) bool { return in.Room == next })
 			if c := got.RoomChange; c.Replaces != roomID || c.Fresh || !c.Joined {
 				t.Errorf("%+v", c)
+			}
+		})
+	}
+}
+
+func TestWhatIsADirectChat(t *testing.T) {
+	two := []string{member(ana, "join"), member(botID, "join")}
+	named := ev("m.room.name", ana, `{"name":"Needs"}`, `"state_key":""`)
+	for _, tt := range []struct {
+		name   string
+		state  []string
+		direct bool
+	}{
+		{"two people", two, true},
+		{"two people and a name", append([]string{named}, two...), false},
+		{"somebody else is invited", append([]string{member("@ben:example.org", "invite")}, two...), false},
+		{"three people", append([]string{member("@ben:example.org", "join")}, two...), false},
+		{"somebody else has left", append([]string{member("@ben:example.org", "leave")}, two...), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHomeserver(t)
+			acc := newAccount(t, h)
+			in := newInbox()
+			acc.run(acc.open(), in)
+			h.push(inRoom(tt.state, nil))
+			got := in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom })
+			if got.RoomChange.Direct != tt.direct {
+				t.Errorf("direct: %v", got.RoomChange.Direct)
 			}
 		})
 	}

@@ -86,7 +86,7 @@ func (a *Adapter) send(ctx context.Context, out bot.Outgoing) (id.EventID, error
 	case bot.OutLeave:
 		return "", a.leave(ctx, rid)
 	}
-	return "", &bot.SendError{Err: fmt.Errorf("Matrix cannot send %q", out.Kind), Permanent: true}
+	return "", &bot.SendError{Err: fmt.Errorf("the Matrix adapter cannot send %q", out.Kind), Permanent: true}
 }
 
 func sent(resp *mautrix.RespSendEvent, err error) (id.EventID, error) {

@@ -331,10 +331,11 @@ func (a *Adapter) readMessage(ctx context.Context, b *batch, r *room, evt *event
 	return err
 }
 
-// isDirect tells whether a room is somebody's direct chat with the bot: it was said to be one, or nobody else is there.
+// isDirect tells whether a room is somebody's direct chat with the bot: it was said to be one, or nobody else is there and it has
+// no name. A room with a name is one that somebody is just setting up for others.
 func (a *Adapter) isDirect(ctx context.Context, r *room) (bool, error) {
-	if r.Marked {
-		return true, nil
+	if r.Marked || r.Name != "" {
+		return r.Marked, nil
 	}
 	people, err := a.store.state.GetRoomMembers(ctx, r.ID, event.MembershipJoin, event.MembershipInvite)
 	if err != nil {
