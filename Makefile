@@ -27,7 +27,7 @@ setup: $(bin)/dendrite $(bin)/noskip e2e/human/node_modules/.package-lock.json #
 
 test: build setup ## set up, then run every test: units, conversations, and the real thing in e2e/
 	@$(bin)/noskip ./...
-	@cd e2e && $(bin)/noskip -timeout 20m ./...
+	@cd e2e && $(bin)/noskip -count=1 -timeout 20m ./...
 
 check: $(bin)/staticcheck ## look for faults without running: gofmt, vet, staticcheck; then the units with -race
 	@unformatted=$$(gofmt -l .) && \
@@ -40,7 +40,7 @@ try-matrix: build $(bin)/dendrite ## start a homeserver on this machine with the
 	@cd e2e && go build -o $(bin)/try-matrix ./cmd/try-matrix && exec $(bin)/try-matrix
 
 docs: build ## write docs/commands.md from the command table
-	@./starling docs > docs/commands.md
+	@./starling docs > docs/commands.md.new && mv docs/commands.md.new docs/commands.md
 
 bench: build ## measure what BENCHMARKS.md reports
 	@go test -run '^$$' -bench . -benchmem ./...

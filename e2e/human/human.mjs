@@ -24,6 +24,9 @@ class Person {
     client.on(sdk.RoomMemberEvent.Membership, () => this.poke());
     client.on(sdk.RoomStateEvent.Events, () => this.poke());
     client.on(sdk.ClientEvent.DeleteRoom, () => this.poke());
+    client.on(sdk.ClientEvent.Sync, (state) => { // after an outage the SDK would sleep for up to ten seconds
+      if (state === "RECONNECTING" || state === "ERROR") setTimeout(() => client.retryImmediately(), 100);
+    });
   }
 
   hear(event) {
@@ -269,7 +272,6 @@ const verbs = {
     }));
     return { identity: (await crypto.getUserVerificationStatus(user)).known, devices: all };
   },
-  nudge: (p) => p.client.retryImmediately(), // after an outage the SDK sleeps for up to ten seconds
   logout: async (p) => {
     p.client.stopClient();
     people.delete(p.client.getUserId());

@@ -371,6 +371,3 @@ func (p *Person) Trust(user string) (trust Trust) {
 	p.must("trust", map[string]any{"user": user}, &trust)
 	return trust
 }
-
-// Nudge makes the client try to reach the homeserver now, after an outage.
-func (p *Person) Nudge() { p.t.Helper(); p.must("nudge", nil, nil) }
