@@ -132,6 +132,7 @@ func (j *jobRunner) begin(ctx context.Context) error {
 // do runs one job to its end and hands the result in, once.
 func (j *jobRunner) do(ctx context.Context, r jobRow) {
 	pause := backoff.NewExponentialBackOff()
+	pause.RandomizationFactor = 0 // a conversation played again waits as long; four jobs at once are no herd
 	result := &JobResult{ID: r.id, Kind: r.kind}
 	for {
 		out, err := j.call(ctx, r)

@@ -3,6 +3,7 @@ package rig_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"io/fs"
 	"os"
@@ -32,6 +33,8 @@ type (
 	Told    struct{ Text string }
 	Heard   struct{ Count int }
 	Hello   struct{}
+
+	NoAnswer struct{}
 )
 
 // entries of the test's own messages and commands, in English; other languages have the few that a test needs.
@@ -67,6 +70,16 @@ one = "{{.Count}} room"
 other = "{{.Count}} rooms"
 ["rig_test.hello"]
 other = "Hello."
+["command.translate"]
+other = "translate"
+["command.fetch"]
+other = "fetch"
+["example.translate"]
+other = "/translate hello"
+["example.fetch"]
+other = "/fetch http://example.org/"
+["rig_test.no_answer"]
+other = "No answer."
 ["param.text"]
 other = "text"
 ["example.echo"]
@@ -145,13 +158,19 @@ func textParam(optional bool) []bot.Param {
 func testCapability() []bot.Capability {
 	return []bot.Capability{{
 		Name:     "test",
-		Messages: []any{Echoed{}, AskName{}, AskMood{}, Good{}, Bad{}, Summary{}, Kept{}, Told{}, Heard{}, Hello{}},
+		Messages: []any{Echoed{}, AskName{}, AskMood{}, Good{}, Bad{}, Summary{}, Kept{}, Told{}, Heard{}, Hello{}, NoAnswer{}},
 		Commands: []bot.Command{
 			{Name: "echo", Params: textParam(false), Do: func(t *bot.Turn, a bot.Args) error { return t.Done(Echoed{a.Text("text")}) }},
 			{Name: "ask", Where: bot.InRoom, Do: func(t *bot.Turn, _ bot.Args) error { return t.Start("test.ask", nil) }},
 			{Name: "tell", Where: bot.InRoom, Chapter: true, Params: textParam(false), Do: tell},
 			{Name: "later", Where: bot.InRoom, Params: textParam(false), Do: func(t *bot.Turn, a bot.Args) error {
 				return t.At(t.Time.Add(time.Hour), "test.later", a.Text("text"))
+			}},
+			{Name: "translate", Params: textParam(false), Do: func(t *bot.Turn, a bot.Args) error {
+				return t.Job("translate", "test.answer", "", map[string]string{"from": "en", "to": "es", "text": a.Text("text")}, 10*time.Minute)
+			}},
+			{Name: "fetch", Params: textParam(false), Do: func(t *bot.Turn, a bot.Args) error {
+				return t.Job("fetch", "test.answer", "", map[string]string{"url": a.Text("text")}, 10*time.Minute)
 			}},
 			{Name: "break", Do: func(t *bot.Turn, _ bot.Args) error {
 				if err := t.Done(Hello{}); err != nil {
@@ -171,6 +190,7 @@ func testCapability() []bot.Capability {
 			Review: func(_ *bot.Turn, d bot.Draft) any { return Summary{d["name"], d["mood"]} },
 			Done:   func(t *bot.Turn, d bot.Draft) error { return t.Done(Kept{d["name"]}) },
 		}},
+		Topics: map[string]func(*bot.Turn, string, bot.Answer) error{"test.answer": answered},
 		Timers: map[string]func(*bot.Turn, string) error{
 			"test.later": func(t *bot.Turn, ref string) error {
 				_, err := t.Say(Told{ref})
@@ -179,6 +199,21 @@ func testCapability() []bot.Capability {
 		},
 		Joined: func(t *bot.Turn) error { return t.Done(Hello{}) },
 	}}
+}
+
+// answered says what came of a job.
+func answered(t *bot.Turn, _ string, a bot.Answer) error {
+	if a.Job.Failed {
+		return t.Done(NoAnswer{})
+	}
+	var result struct {
+		Text string
+		Data []byte
+	}
+	if err := json.Unmarshal(a.Job.Result, &result); err != nil {
+		return err
+	}
+	return t.Done(Told{result.Text + string(result.Data)})
 }
 
 func tell(t *bot.Turn, a bot.Args) error {
