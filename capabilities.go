@@ -2,10 +2,15 @@ package main
 
 import (
 	"starling/bot"
+	"starling/commands/room"
+	"starling/commands/starling"
 	"starling/data"
 )
 
 // capabilities lists what this bot can do, in the order in which help shows it. A new capability is one line here.
 func capabilities(principles []data.Principle) []bot.Capability {
-	return []bot.Capability{}
+	return []bot.Capability{
+		room.Capability(),
+		starling.Capability(),
+	}
 }
