@@ -626,6 +626,9 @@ func (tx *Tx) roomChanged(in *Incoming) error {
 	if was == r.Joined && !c.Fresh {
 		return nil
 	}
+	if ok, err := tx.first(in); !ok || err != nil {
+		return err // greeted already
+	}
 	t, err := tx.turn(&Incoming{Adapter: in.Adapter, Room: address, Sent: in.Sent, Kind: KindRoom}, r, nil, "")
 	if r.Direct {
 		t, err = tx.turn(&Incoming{Adapter: in.Adapter, Room: address, Sent: in.Sent, Kind: KindRoom}, r, inviter, "")
