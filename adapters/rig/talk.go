@@ -32,6 +32,12 @@ type Options struct {
 	Files fs.FS
 	// Log is the engine's log; the zero value is silent.
 	Log zerolog.Logger
+	// Dir is the state directory; "" is one that is deleted in the end.
+	Dir string
+	// Fault crashes the engine where it says so, beside what @crash asks for.
+	Fault func(point string) bool
+	// End is called with the engine when all is played; nil: it is not.
+	End func(*bot.Engine) error
 	// ErrorsAllowed says that errors of the engine (a handler that panics, a message that cannot be made) are part of the
 	// conversation; else they are an error at its end.
 	ErrorsAllowed bool
@@ -54,13 +60,16 @@ func firstInstant() time.Time { return time.Date(2026, 11, 23, 15, 0, 0, 0, time
 // to out: each line as it stands, then what the bot says because of it. What is wrong with a line is an error that names it; a
 // @silence that was not one is an error too, at the end.
 func Play(ctx context.Context, in io.Reader, out io.Writer, opts Options) error {
-	dir, err := os.MkdirTemp("", "starling-talk-")
-	if err != nil {
-		return err
+	if opts.Dir == "" {
+		dir, err := os.MkdirTemp("", "starling-talk-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		opts.Dir = dir
 	}
-	defer os.RemoveAll(dir)
 	clock := NewClock(firstInstant())
-	p := &player{ctx: ctx, out: out, opts: opts, dir: dir, clock: clock, outside: newOutside(clock), rooms: map[string]*place{}, said: map[string]string{}}
+	p := &player{ctx: ctx, out: out, opts: opts, clock: clock, outside: newOutside(clock), rooms: map[string]*place{}, said: map[string]string{}}
 	p.seed(defaultSeed)
 	p.addNetwork(firstNetwork, LikeMatrix())
 	defer p.stop()
@@ -72,7 +81,6 @@ type player struct {
 	ctx     context.Context
 	out     io.Writer
 	opts    Options
-	dir     string
 	clock   *Clock
 	rand    io.Reader
 	outside *outside
@@ -119,7 +127,7 @@ func (p *player) play(s *scanner) error {
 	for {
 		l, err := s.next(p.opts.Live)
 		if err == io.EOF {
-			err := p.stop()
+			err := p.end()
 			return errors.Join(append(p.wrong, err)...)
 		}
 		if l != nil && !p.opts.Live {
@@ -139,6 +147,16 @@ func (p *player) play(s *scanner) error {
 			return err
 		}
 	}
+}
+
+func (p *player) end() error {
+	var err error
+	if p.opts.End != nil {
+		if err = p.start(); err == nil {
+			err = p.opts.End(p.engine)
+		}
+	}
+	return errors.Join(err, p.stop())
 }
 
 func (p *player) line(l *line) error {
@@ -182,7 +200,7 @@ func (p *player) start() error {
 	if err != nil {
 		return err
 	}
-	p.engine, err = bot.Open(bot.Config{Dir: p.dir, Name: "Starling", Lang: "en", Clock: p.clock, Rand: p.rand, Log: p.opts.Log,
+	p.engine, err = bot.Open(bot.Config{Dir: p.opts.Dir, Name: "Starling", Lang: "en", Clock: p.clock, Rand: p.rand, Log: p.opts.Log,
 		Messages: reg, Locales: bundle, Fault: p.fault, NoSync: true}, caps...)
 	if err != nil {
 		p.engine = nil
@@ -220,6 +238,9 @@ func (p *player) stop() error {
 
 // fault is asked by the engine at each point where it could crash.
 func (p *player) fault(point string) bool {
+	if p.opts.Fault != nil && p.opts.Fault(point) {
+		return true
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.crash == "" || p.crash != point {
@@ -232,31 +253,12 @@ func (p *player) fault(point string) bool {
 // settle waits until all has happened that can happen without the clock. After a crash the bot is started again.
 func (p *player) settle() error {
 	for {
-		select {
-		case <-p.engine.Stopped():
-			if err := p.again(); err != nil {
-				return err
-			}
-			continue
-		default:
+		err := settle(p.ctx, p.engine, p.clock, p.outside, p.nets)
+		if !errors.Is(err, bot.ErrStopped) {
+			return err
 		}
-		moved := p.clock.pulse.next()
-		if p.still() {
-			return nil
-		}
-		ctx, cancel := context.WithCancel(p.ctx)
-		go func() {
-			select {
-			case <-moved:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
-		// What it returns does not matter: the loop looks for itself.
-		_ = p.engine.Wait(ctx, func(bot.Status) bool { return p.still() })
-		cancel()
-		if p.ctx.Err() != nil {
-			return p.ctx.Err()
+		if err := p.again(); err != nil {
+			return err
 		}
 	}
 }
@@ -270,32 +272,6 @@ func (p *player) again() error {
 		n.crashing(false)
 	}
 	return p.start()
-}
-
-// still is whether nothing moves: all that is under way waits for the clock. What could set the engine going is counted before
-// and after it is looked at, so that nothing can slip through between.
-func (p *player) still() bool {
-	running, before, sleeping := p.outsideOfEngine()
-	s := p.engine.Status()
-	_, after, _ := p.outsideOfEngine()
-	select {
-	case <-p.engine.Stopped():
-		return false
-	default:
-	}
-	return running == 0 && before == after && s.Inbox == 0 && s.Ready == 0 && s.Sending+s.Jobs-s.Resting == sleeping
-}
-
-// outsideOfEngine says what runs outside of the engine just now, how much ever ran, and how many calls sleep.
-func (p *player) outsideOfEngine() (running, ever, sleeping int) {
-	running, ever = p.clock.callbacks()
-	sleeping = p.outside.sleeping()
-	for _, n := range p.nets {
-		now, all := n.waiting()
-		running, ever = running+now, ever+all
-		sleeping += n.asleep()
-	}
-	return running, ever, sleeping
 }
 
 // flush writes what the bot did since the last time.
