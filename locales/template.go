@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	texttemplate "text/template"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nicksnyder/go-i18n/v2/i18n"
 	"github.com/nicksnyder/go-i18n/v2/i18n/template"
@@ -21,11 +23,12 @@ func newParser(b *Bundle, lang string) parser {
 		return func(items []string) (string, error) { return b.join(lang, items, key, key) }
 	}
 	return parser{funcs: texttemplate.FuncMap{
-		"lines":  func(items []string) string { return strings.Join(items, "\n") },
-		"dots":   func(items []string) string { return strings.Join(items, " · ") },
-		"commas": join("list.comma"),
-		"list":   func(items []string) (string, error) { return b.join(lang, items, "list.middle", "list.and") },
-		"iSound": iSound,
+		"lines":   func(items []string) string { return strings.Join(items, "\n") },
+		"dots":    func(items []string) string { return strings.Join(items, " · ") },
+		"commas":  join("list.comma"),
+		"list":    func(items []string) (string, error) { return b.join(lang, items, "list.middle", "list.and") },
+		"iSound":  iSound,
+		"capital": capital,
 	}}
 }
 
@@ -37,6 +40,16 @@ func iSound(s string) bool {
 		return strings.HasPrefix(s, "i") && !strings.HasPrefix(s, "ia") && !strings.HasPrefix(s, "ie") && !strings.HasPrefix(s, "io")
 	}
 	return strings.HasPrefix(s, "i") && !strings.HasPrefix(s, "io")
+}
+
+// capital writes the first letter of our own words large, for where they begin a line. What people typed begins with an
+// isolate, no letter: it stays as it is.
+func capital(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	if !unicode.IsLower(r) {
+		return s
+	}
+	return string(unicode.ToTitle(r)) + s[n:]
 }
 
 func (p parser) Cacheable() bool { return true }
