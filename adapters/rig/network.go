@@ -184,6 +184,12 @@ func (n *Network) taken(ok bool) {
 	n.pulse.beat()
 }
 
+// Waiting is how many things people did that the engine has not taken in.
+func (n *Network) Waiting() int {
+	now, _ := n.waiting()
+	return now
+}
+
 // waiting says how many things people did that the engine has not taken in, and how many they ever did.
 func (n *Network) waiting() (now, ever int) {
 	n.mu.Lock()
