@@ -597,7 +597,7 @@ func (tx *Tx) roomChanged(in *Incoming) error {
 		if !c.Joined {
 			return nil
 		}
-		r = &Room{Adapter: in.Adapter, Address: address}
+		r = &Room{Adapter: in.Adapter, Address: address, Settings: map[string]string{}}
 	}
 	was := r.Joined
 	r.Joined = c.Joined
