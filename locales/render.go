@@ -124,6 +124,9 @@ func (b *Bundle) value(r Reader, x any) (string, error) {
 		}
 		return typed(string(x)), nil
 	case Zone:
+		if x == "" {
+			return "", nil
+		}
 		if _, err := b.location(r, string(x)); err != nil {
 			return typed(string(x)), nil
 		}

@@ -138,6 +138,7 @@ func greetingAnswer(t *bot.Turn, _ string, a bot.Answer) error {
 		if !ok || a.Row == 0 {
 			return nil
 		}
+		t.Lang = lang // if that is what she speaks
 		return saySoOnce(t)
 	case !ok:
 		return bot.Refuse(bot.NoSuchLanguage{Text: markup.Truncate(a.Text, 60), Known: languageNames()})
