@@ -400,8 +400,17 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 		out.ReplyTo, out.Target = out.Target, ""
 	case out.Kind == OutReaction && !able.Reactions, out.Kind == OutDelete && !able.Deletes, out.Kind == OutFile && !able.Files:
 		return out, errNothing
-	case out.Kind == OutEdit && (!able.Edits || out.Target == ""):
-		out.Kind, out.ReplyTo = OutMessage, out.Target
+	case out.Kind == OutEdit:
+		may, err := d.mayEdit(able, w.target, out.Target, now)
+		if err != nil {
+			return out, err
+		}
+		if !may && w.priority == PriorityDecoration {
+			return out, errNothing // a number that moves is not worth a message of its own
+		}
+		if !may {
+			out.Kind, out.ReplyTo, out.Target = OutMessage, out.Target, ""
+		}
 	}
 	if key == "" {
 		return out, nil
@@ -417,6 +426,21 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	out.Lang = reader.Lang
 	out.Text, err = d.e.cfg.Locales.Render(reader, msg)
 	return out, err
+}
+
+// mayEdit is whether the network still lets an own message be edited.
+func (d *dispatcher) mayEdit(able Abilities, row RowID, netID string, now time.Time) (bool, error) {
+	if !able.Edits || netID == "" {
+		return false, nil
+	}
+	if able.EditWindow == 0 && able.MaxEdits == 0 {
+		return true, nil
+	}
+	var said int64
+	var edits int
+	err := d.e.db.QueryRow(d.ctx, `SELECT at, (SELECT COUNT(*) FROM outbox e WHERE e.target = $1 AND e.kind = $2 AND e.state = 1) FROM outbox WHERE id = $1`,
+		row, string(OutEdit)).Scan(&said, &edits)
+	return (able.EditWindow == 0 || now.Sub(fromMillis(said)) < able.EditWindow) && (able.MaxEdits == 0 || edits < able.MaxEdits), err
 }
 
 // reader says who reads in a room: its language, else the one that the message was meant in.

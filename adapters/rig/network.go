@@ -684,12 +684,18 @@ func (n *Network) show(out bot.Outgoing) (string, *Event, error) {
 		}
 		target.Text = out.Text
 		target.Edits++
+		// An edit is an event of its own, and can be deleted by its id.
+		n.edits["$"+out.ID], n.sent[out.ID] = target.ID, "$"+out.ID
+		return "$" + out.ID, ev, nil
 	case bot.OutReaction:
 		if target == nil || target.Deleted {
 			return refuse("a reaction to nothing")
 		}
 		n.mark(out.Target, Bot, out.Text, true)
 	case bot.OutDelete:
+		if target == nil && n.edits[out.Target] != "" {
+			return "", nil, nil // the words are gone; the message is deleted for itself
+		}
 		if target == nil || target.Author != Bot {
 			return refuse("a deletion of something that the bot did not say")
 		}
