@@ -85,6 +85,7 @@ type Network struct {
 	order    []string            // message ids as they came
 	sent     map[string]string   // idempotency key → id of what was shown
 	marks    map[string][]string // message id → reactions on it, in order, as "author emoji"
+	edits    map[string]string   // id of an edit → the message that it changed
 	next     int                 // last id given to what a person did
 	queue    []step              // what the engine has yet to take in
 	wake     chan struct{}
