@@ -119,7 +119,7 @@ func NewNetwork(name string, able bot.Abilities, clock bot.Clock, watch func(Eve
 		watch = func(Event) {}
 	}
 	return &Network{name: name, able: able, clock: clock, pulse: p, watch: watch, rooms: map[string]*room{}, messages: map[string]*Message{},
-		sent: map[string]string{}, marks: map[string][]string{}, wake: make(chan struct{}, 1), faults: newFaults()}
+		sent: map[string]string{}, edits: map[string]string{}, marks: map[string][]string{}, wake: make(chan struct{}, 1), faults: newFaults()}
 }
 
 // Name implements bot.Adapter.
