@@ -42,14 +42,14 @@ func iSound(s string) bool {
 	return strings.HasPrefix(s, "i") && !strings.HasPrefix(s, "io")
 }
 
-// capital writes the first letter of our own words large, for where they begin a line. What people typed begins with an
-// isolate, no letter: it stays as it is.
+// capital writes the first letter large, for what begins a line. It looks past the isolate around what people typed.
 func capital(s string) string {
-	r, n := utf8.DecodeRuneInString(s)
+	bare := strings.TrimLeft(s, "\u2066\u2067\u2068")
+	r, n := utf8.DecodeRuneInString(bare)
 	if !unicode.IsLower(r) {
 		return s
 	}
-	return string(unicode.ToTitle(r)) + s[n:]
+	return s[:len(s)-len(bare)] + string(unicode.ToTitle(r)) + bare[n:]
 }
 
 func (p parser) Cacheable() bool { return true }

@@ -33,7 +33,7 @@ func hear(t *bot.Turn, d bot.Draft, text string) {
 		heard = append(heard, "due", "readings")
 		text = rest
 	}
-	if place, rest := place(t, text); place != "" {
+	if place, rest := placeIn(t.Locales(), t.Langs(), text); place != "" {
 		d["place"] = place
 		heard = append(heard, "place")
 		text = rest
@@ -91,35 +91,46 @@ func sayDay(day string, due time.Time) any {
 	return locales.Time{At: due}
 }
 
-// place finds where something is needed: a word that surely begins a place ("near", "next to") and what follows it.
-func place(t *bot.Turn, text string) (place, rest string) {
+// placeIn finds where something is needed: a word that surely begins a place ("near", "next to") and what follows it, up to
+// the next pause. Too long for a place, it is none.
+func placeIn(b *locales.Bundle, langs []string, text string) (place, rest string) {
 	words := fields(text)
-	for _, lang := range t.Langs() {
-		for _, marker := range t.Locales().Words("needs.place.words")[lang] {
-			m := strings.Fields(markup.FoldWord(marker))
-			for i := 1; i+len(m) < len(words); i++ {
-				fits := true
-				for j, w := range m {
-					fits = fits && words[i+j].fold == w
-				}
-				if !fits {
-					continue
-				}
-				end := i + len(m)
-				for end < len(words) && !words[end-1].pause {
-					end++
-				}
-				if end == i+len(m) || end-i > 8 {
-					continue
-				}
-				from, to := words[i].start, words[end-1].end
-				place = strings.TrimRight(text[from:to], " ,;.،؛")
-				rest = strings.TrimRight(text[:from], " \n,;،؛") + " " + text[to:]
-				return place, strings.TrimSpace(rest)
+	markers := b.Words("needs.place.words")
+	for _, lang := range langs {
+		for i := 1; i < len(words); i++ {
+			first := i + marked(words[i:], markers[lang])
+			end := first
+			for end < len(words) && (end == first || !words[end-1].pause) {
+				end++
 			}
+			if first == i || end == first || end-i > maxPlaceWords {
+				continue
+			}
+			from, to := words[i].start, words[end-1].end
+			place = strings.TrimRight(text[from:to], " ,;.،؛")
+			rest = strings.TrimRight(text[:from], " \n,;،؛") + " " + strings.TrimSpace(text[to:])
+			return place, strings.TrimSpace(rest)
 		}
 	}
 	return "", text
+}
+
+// maxPlaceWords is how long a place in the midst of a text may be.
+const maxPlaceWords = 8
+
+// marked is how many words at the beginning mark a place, 0 if none do.
+func marked(words []span, markers []string) (most int) {
+	for _, marker := range markers {
+		m := strings.Fields(markup.FoldWord(marker))
+		fits := len(m) <= len(words) && len(m) > most
+		for i := 0; fits && i < len(m); i++ {
+			fits = words[i].fold == m[i]
+		}
+		if fits {
+			most = len(m)
+		}
+	}
+	return most
 }
 
 // span is a word of a text: its bytes, how it compares, and whether the text pauses after it.
@@ -158,12 +169,12 @@ func fields(text string) []span {
 
 // category finds what kind of need a text is about: the category most of whose words are in it, of those the one that is
 // named first. The words of the reader's language count before those of the others: "pain" is bread in French.
-func category(t *bot.Turn, text string) string {
+func category(b *locales.Bundle, langs []string, text string) string {
 	words := fields(text)
-	for _, lang := range t.Langs() {
+	for _, lang := range langs {
 		best, most, first := "", 0, 0
 		for _, c := range categories[:len(categories)-1] {
-			list := t.Locales().Words("needs.category." + c + ".words")[lang]
+			list := b.Words("needs.category." + c + ".words")[lang]
 			count, at := 0, -1
 			for i, w := range words {
 				if slices.ContainsFunc(list, func(entry string) bool { return fitsWord(entry, w.fold) }) {

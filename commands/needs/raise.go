@@ -227,7 +227,7 @@ func read(t *bot.Turn, d bot.Draft) need {
 	n := need{Text: words(d), Place: d["place"], Contact: d["whom"], Many: d["many"]}
 	n.Category = strings.TrimPrefix(d["what"], chosen)
 	if n.Category == d["what"] {
-		n.Category = category(t, n.Text)
+		n.Category = category(t.Locales(), t.Langs(), n.Text)
 	}
 	if count, unit, rest, ok := number(t, n.Text); ok {
 		n.Count, n.Unit = count, unit
