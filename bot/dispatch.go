@@ -287,7 +287,8 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, sendTimeout)
-	id, err := a.Send(ctx, out)
+	var id string
+	err = guard(func() (err error) { id, err = a.Send(ctx, out); return err })
 	cancel()
 	if d.e.fault("after-send") {
 		return false
