@@ -270,6 +270,13 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	if errors.Is(err, errNothing) {
 		return d.store(w, func(tx *Tx) error { return tx.unsent(w) })
 	}
+	if err != nil && d.ctx.Err() != nil {
+		return false // stopping: the row waits for the next start
+	}
+	if err != nil && ours(err) {
+		d.retry(w, a, &SendError{Err: err})
+		return false
+	}
 	if err != nil {
 		d.e.log.Error().Err(err).Int64("row", int64(w.id)).Msg("a message cannot be made")
 		d.e.countError()
