@@ -173,7 +173,7 @@ func (j *jobRunner) rest(by int) {
 	j.e.note()
 }
 
-func (j *jobRunner) call(ctx context.Context, r jobRow) (json.RawMessage, error) {
+func (j *jobRunner) call(ctx context.Context, r jobRow) (result json.RawMessage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
 	if r.kind == JobOpenDirect {
@@ -194,7 +194,8 @@ func (j *jobRunner) call(ctx context.Context, r jobRow) (json.RawMessage, error)
 	}
 	for _, a := range j.e.adapters {
 		if runner, ok := a.(JobRunner); ok && slices.Contains(runner.Jobs(), r.kind) {
-			return runner.RunJob(ctx, r.kind, r.payload)
+			err = guard(func() (err error) { result, err = runner.RunJob(ctx, r.kind, r.payload); return err })
+			return result, err
 		}
 	}
 	return nil, &SendError{Err: errors.New("nobody runs jobs of this kind"), Permanent: true}
