@@ -44,11 +44,7 @@ func (t *Turn) Start(name string, known Draft) error {
 	if _, ok := t.e.dialogues[name]; !ok {
 		return fmt.Errorf("no dialogue %s", name)
 	}
-	id, err := nextID[RowID](t.Tx, "dialogues")
-	if err != nil {
-		return err
-	}
-	d := &dialogue{ID: int64(id), Kind: name, Room: t.Here.ID, About: t.Room.ID, Person: t.Person.ID, Lang: t.Lang,
+	d := &dialogue{ID: nextID[int64](t.Tx, "dialogues"), Kind: name, Room: t.Here.ID, About: t.Room.ID, Person: t.Person.ID, Lang: t.Lang,
 		Draft: known, From: map[string]string{}, Skipped: map[string]bool{}}
 	if d.Draft == nil {
 		d.Draft = Draft{}

@@ -243,9 +243,7 @@ func (tx *Tx) SaveRoom(r *Room) error {
 		settings = []byte("{}")
 	}
 	if r.ID == 0 {
-		if r.ID, err = nextID[RoomID](tx, "rooms"); err != nil {
-			return err
-		}
+		r.ID = nextID[RoomID](tx, "rooms")
 		err = tx.Exec(`INSERT INTO rooms (`+roomColumns+`, address_hash) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14)`,
 			r.ID, r.Adapter, tx.Seal("rooms", "address", r.ID, r.Address), tx.Seal("rooms", "name", r.ID, r.Name), r.Joined, r.Encrypted,
 			r.Direct, r.Lang, r.Zone, r.Chapter, r.Speaks, string(settings), r.Inviter, tx.Hash("room", r.Address))
@@ -342,9 +340,7 @@ func (tx *Tx) Meet(adapter, address, name string) (*Person, error) {
 // SavePerson writes a person; one with ID 0 is new.
 func (tx *Tx) SavePerson(p *Person) (err error) {
 	if p.ID == 0 {
-		if p.ID, err = nextID[PersonID](tx, "people"); err != nil {
-			return err
-		}
+		p.ID = nextID[PersonID](tx, "people")
 		err = tx.Exec(`INSERT INTO people (`+personColumns+`, address_hash) VALUES ($1,$2,$3,$4,$5,$6,$7,$8)`, p.ID, p.Adapter,
 			tx.Seal("people", "address", p.ID, p.Address), tx.Seal("people", "name", p.ID, p.Name), p.Lang, p.Zone, p.LastRoom, tx.Hash("person", p.Address))
 	} else {
@@ -360,17 +356,9 @@ func (tx *Tx) SavePerson(p *Person) (err error) {
 }
 
 // nextID gives the next free id of a table. The engine is the only writer.
-func nextID[T ~int64](tx *Tx, table string) (T, error) {
-	if n, ok := tx.e.ids[table]; ok {
-		tx.e.ids[table] = n + 1
-		return T(n + 1), nil
-	}
-	var n int64
-	if _, err := tx.One(`SELECT COALESCE(MAX(id), 0) FROM `+table, nil, &n); err != nil {
-		return 0, err
-	}
-	tx.e.ids[table] = n + 1
-	return T(n + 1), nil
+func nextID[T ~int64](tx *Tx, table string) T {
+	tx.e.ids[table]++
+	return T(tx.e.ids[table])
 }
 
 // Member gives a person's place in a room; nil if she never was there as far as the bot knows.

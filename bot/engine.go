@@ -12,13 +12,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
-	"runtime/debug"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/mattn/go-sqlite3"
 	"github.com/rs/zerolog"
 	"go.mau.fi/util/dbutil"
 	_ "go.mau.fi/util/dbutil/litestream" // registers SQLite with WAL and synchronous FULL
@@ -90,16 +91,19 @@ type Engine struct {
 	jobs     *jobRunner
 
 	work      chan *task
+	writing   sync.Mutex // held while a commit is made
+	kept      map[string]int64
 	mu        sync.Mutex
 	changed   chan struct{} // closed and replaced whenever something moved; see WaitIdle
 	pending   int           // tasks handed in and not finished
 	submitted int           // tasks ever handed in
 	running   bool
 	errs      int
-	stopped   chan struct{}
+	ending    chan struct{} // closed when nobody hands in work any more: what waits is still done
+	stopped   chan struct{} // closed when nothing is done any more
 	once      sync.Once
-	wg        sync.WaitGroup
-	timer     func() // stops the clock's call for the next due timer
+	wg        sync.WaitGroup // all that hands in work
+	timer     func()         // stops the clock's call for the next due timer
 }
 
 // task is one thing to do in a transaction.
@@ -107,7 +111,12 @@ type task struct {
 	what string
 	do   func(*Tx) error
 	done chan error
+	// failed, when set, is called after the task failed otherwise than because the engine stopped.
+	failed func()
 }
+
+// errStore says that a whole commit failed, whatever its tasks would have said.
+var errStore = errors.New("nothing could be stored")
 
 // ErrNewerDatabase, ErrDamaged and ErrLocked say why a state directory cannot be used; their text names the remedy.
 var (
@@ -131,8 +140,8 @@ func Open(cfg Config, caps ...Capability) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, log: cfg.Log, clock: cfg.Clock, lock: lock, ids: map[string]int64{}, caps: caps,
-		adapters: map[string]Adapter{}, work: make(chan *task, 4096), changed: make(chan struct{}), stopped: make(chan struct{})}
+	e := &Engine{cfg: cfg, log: cfg.Log, clock: cfg.Clock, lock: lock, ids: map[string]int64{}, kept: map[string]int64{}, caps: caps,
+		adapters: map[string]Adapter{}, work: make(chan *task, 4096), changed: make(chan struct{}), ending: make(chan struct{}), stopped: make(chan struct{})}
 	if err := e.open(); err != nil {
 		e.Close()
 		return nil, err
@@ -162,7 +171,13 @@ func (e *Engine) open() error {
 			return err
 		}
 	} else {
-		if err := checkDatabase(path); err != nil {
+		known := map[string]int{"version": len(ownUpgrades())}
+		for _, c := range e.caps {
+			if c.Upgrades != nil {
+				known[versionTable(c)] = len(c.Upgrades)
+			}
+		}
+		if err := checkDatabase(path, known); err != nil {
 			return err
 		}
 	}
@@ -184,18 +199,15 @@ func ownUpgrades() dbutil.UpgradeTable {
 	return dbutil.BuildUpgradeTable().WithFSPath(upgradeFiles, "upgrades").Finish()
 }
 
+func versionTable(c Capability) string { return c.Name + "_version" }
+
 // load brings the schema up to date and reads what the engine holds in memory.
 func (e *Engine) load(ctx context.Context) error {
 	e.db.UpgradeTable = ownUpgrades()
 	children := []*dbutil.Database{e.db}
 	for _, c := range e.caps {
 		if c.Upgrades != nil {
-			children = append(children, e.db.Child(c.Name+"_version", c.Upgrades, nil))
-		}
-	}
-	for _, db := range children { // look at all before anything is changed
-		if err := checkVersion(ctx, db); err != nil {
-			return err
+			children = append(children, e.db.Child(versionTable(c), c.Upgrades, nil))
 		}
 	}
 	for _, db := range children {
@@ -208,7 +220,7 @@ func (e *Engine) load(ctx context.Context) error {
 	}
 	e.out = newDispatcher(e)
 	e.jobs = newJobRunner(e)
-	return e.inTransaction(ctx, func(tx *Tx) error {
+	return e.Do(ctx, "set-up", func(tx *Tx) error {
 		if err := tx.identify(); err != nil {
 			return err
 		}
@@ -221,8 +233,8 @@ func (e *Engine) load(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
-		for _, table := range []string{"rooms", "people", "outbox", "dialogues"} { // ids continue, whatever was deleted
-			if _, err := tx.One(`SELECT COALESCE(MAX(id), 0) FROM `+table, nil, ptr(e.ids, table)); err != nil {
+		for _, table := range []string{"rooms", "people", "outbox", "dialogues"} {
+			if err := tx.lastID(table); err != nil {
 				return err
 			}
 		}
@@ -233,21 +245,33 @@ func (e *Engine) load(ctx context.Context) error {
 	})
 }
 
-// ptr scans a count into a map.
-func ptr(m map[string]int64, key string) sql.Scanner { return mapInt{m, key} }
-
-type mapInt struct {
-	m   map[string]int64
-	key string
+// lastID reads the last id that a table ever gave: an id is never given twice, whatever was deleted.
+func (tx *Tx) lastID(table string) error {
+	var highest, last int64
+	if _, err := tx.One(`SELECT COALESCE(MAX(id), 0) FROM `+table, nil, &highest); err != nil {
+		return err
+	}
+	if _, err := tx.One(`SELECT CAST(value AS BIGINT) FROM meta WHERE key = $1`, []any{"last " + table}, &last); err != nil {
+		return err
+	}
+	tx.e.ids[table], tx.e.kept[table] = max(highest, last), last
+	return nil
 }
 
-func (p mapInt) Scan(v any) error {
-	n, ok := v.(int64)
-	if !ok {
-		return fmt.Errorf("an id is a %T", v)
+// keepIDs writes down the last ids that were given; it gives what is to be noted once that is stored.
+func (e *Engine) keepIDs(ctx context.Context) (kept map[string]int64, err error) {
+	kept = map[string]int64{}
+	for table, id := range e.ids {
+		if id == e.kept[table] {
+			continue
+		}
+		kept[table] = id
+		if _, err := e.db.Exec(ctx, `INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value`,
+			"last "+table, strconv.FormatInt(id, 10)); err != nil {
+			return nil, err
+		}
 	}
-	p.m[p.key] = n
-	return nil
+	return kept, nil
 }
 
 // identify checks that the key fits the database, and gives a new database its name.
@@ -282,24 +306,8 @@ func (tx *Tx) identify() error {
 	return nil
 }
 
-// checkVersion refuses a database that a newer release wrote, before anything is changed.
-func checkVersion(ctx context.Context, db *dbutil.Database) error {
-	if ok, err := db.TableExists(ctx, db.VersionTable); err != nil || !ok {
-		return err
-	}
-	var compat int
-	err := db.QueryRow(ctx, `SELECT COALESCE(compat, version) FROM `+db.VersionTable).Scan(&compat)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err == nil && compat > len(db.UpgradeTable) {
-		return ErrNewerDatabase
-	}
-	return err
-}
-
-// checkDatabase looks whether a database file can be read at all, without changing it.
-func checkDatabase(path string) error {
+// checkDatabase refuses a database that cannot be read or that a newer release wrote, without changing a byte of it.
+func checkDatabase(path string, known map[string]int) error {
 	db, err := sql.Open("sqlite3", "file:"+path+"?mode=ro&_busy_timeout=5000")
 	if err != nil {
 		return err
@@ -307,13 +315,34 @@ func checkDatabase(path string) error {
 	defer db.Close()
 	var result string
 	if err := db.QueryRow(`PRAGMA quick_check(1)`).Scan(&result); err != nil {
-		if strings.Contains(err.Error(), "locked") {
+		var lite sqlite3.Error
+		if errors.As(err, &lite) && (lite.Code == sqlite3.ErrBusy || lite.Code == sqlite3.ErrLocked) {
 			return fmt.Errorf("%w (the database file is locked)", ErrLocked)
 		}
 		return fmt.Errorf("%w (%v)", ErrDamaged, err)
 	}
 	if result != "ok" {
 		return ErrDamaged
+	}
+	for table, newest := range known {
+		var exists bool
+		if err := db.QueryRow(`SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?)`, table).Scan(&exists); err != nil {
+			return err
+		}
+		if !exists {
+			continue
+		}
+		var compat int
+		err := db.QueryRow(`SELECT COALESCE(NULLIF(compat, 0), version) FROM "` + table + `"`).Scan(&compat)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%w (%v)", ErrDamaged, err)
+		}
+		if compat > newest {
+			return ErrNewerDatabase
+		}
 	}
 	return nil
 }
@@ -324,16 +353,21 @@ func (e *Engine) Run(ctx context.Context, adapters ...Adapter) error {
 	for _, a := range adapters {
 		e.adapters[a.Name()] = a
 	}
-	defer e.wg.Wait()
-	defer e.halt()
-	defer cancel()
 	e.mu.Lock()
 	e.running = true
 	e.mu.Unlock()
-	e.goes(func() { e.write(ctx) })
+	written := make(chan struct{})
+	go func() { defer close(written); e.write() }()
+	defer func() {
+		cancel()
+		e.wg.Wait() // calls that end now still hand in what came of them …
+		close(e.ending)
+		<-written // … and that is stored
+		e.halt()
+	}()
 	e.out.start(ctx)
 	e.jobs.start(ctx)
-	e.rearm(ctx)
+	e.rearm(0)
 	failed := make(chan error, len(adapters))
 	for _, a := range adapters {
 		e.goes(func() { failed <- a.Run(ctx, inbox{e, a.Name()}) })
@@ -342,11 +376,9 @@ func (e *Engine) Run(ctx context.Context, adapters ...Adapter) error {
 		select {
 		case err := <-failed:
 			if err != nil && ctx.Err() == nil {
-				cancel()
 				return err
 			}
 		case <-e.stopped:
-			cancel()
 			return ErrStopped
 		}
 	}
@@ -358,7 +390,7 @@ func (e *Engine) goes(f func()) {
 	go func() { defer e.wg.Done(); f() }()
 }
 
-// halt stops taking work in.
+// halt ends all work at once.
 func (e *Engine) halt() {
 	e.once.Do(func() { close(e.stopped) })
 	e.mu.Lock()
@@ -368,8 +400,19 @@ func (e *Engine) halt() {
 	}
 }
 
+// over is whether the engine has stopped.
+func (e *Engine) over() bool {
+	select {
+	case <-e.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
 // Close releases the database and the state directory. Run must have returned.
 func (e *Engine) Close() error {
+	e.halt()
 	var err error
 	if e.db != nil {
 		err = e.db.Close()
@@ -377,8 +420,11 @@ func (e *Engine) Close() error {
 	return errors.Join(err, e.lock.Close())
 }
 
-// crash is a power cut, for talk: nothing more is written, sent or acknowledged.
+// fault is a power cut where a test wants one: nothing more is written, sent or acknowledged.
 func (e *Engine) fault(point string) bool {
+	if e.over() {
+		return true
+	}
 	if e.cfg.Fault == nil || !e.cfg.Fault(point) {
 		return false
 	}
@@ -391,52 +437,72 @@ const maxBatch = 64
 
 // write is the single writer: it takes what is waiting, does it in one transaction with a savepoint each, and reports
 // when that is durable.
-func (e *Engine) write(ctx context.Context) {
-	for {
-		var batch []*task
-		select {
-		case <-ctx.Done():
-			return
-		case <-e.stopped:
-			return
-		case t := <-e.work:
-			batch = append(batch, t)
-		}
-		for len(batch) < maxBatch {
-			select {
-			case t := <-e.work:
-				batch = append(batch, t)
-				continue
-			default:
-			}
-			break
-		}
-		e.commit(ctx, batch)
+func (e *Engine) write() {
+	for batch := e.take(); len(batch) > 0; batch = e.take() {
+		e.commit(batch)
 	}
 }
 
-func (e *Engine) commit(ctx context.Context, batch []*task) {
+// take waits for work; it gives none when there will be none.
+func (e *Engine) take() []*task {
+	if e.over() {
+		return nil
+	}
+	var batch []*task
+	select {
+	case <-e.stopped:
+		return nil
+	case <-e.ending:
+	case t := <-e.work:
+		batch = append(batch, t)
+	}
+	for len(batch) < maxBatch {
+		select {
+		case t := <-e.work:
+			batch = append(batch, t)
+			continue
+		default:
+		}
+		break
+	}
+	return batch
+}
+
+// commit does tasks in one transaction and, once that is durable, lets the rest of the engine know.
+func (e *Engine) commit(batch []*task) {
+	e.writing.Lock()
+	defer e.writing.Unlock()
 	all := newOverlay()
 	results := make([]error, len(batch))
-	// A commit is not torn by a shutdown: what was begun ends.
-	err := e.db.DoTxn(context.WithoutCancel(ctx), nil, func(ctx context.Context) error {
+	var kept map[string]int64
+	err := e.db.DoTxn(context.Background(), nil, func(ctx context.Context) error {
 		for i, t := range batch {
-			results[i] = e.one(ctx, &all, t)
+			var broken error
+			if results[i], broken = e.one(ctx, &all, t); broken != nil {
+				return broken
+			}
+		}
+		var err error
+		if kept, err = e.keepIDs(ctx); err != nil {
+			return err
 		}
 		if e.fault("before-store") {
 			return ErrStopped
 		}
 		return nil
 	})
-	if err == nil {
+	switch {
+	case err == nil && e.fault("after-store"):
+		err = ErrStopped
+	case err == nil:
+		maps.Copy(e.kept, kept)
 		e.cache.publish(all.rooms, all.people)
 		e.out.add(all.queued, all.dropped)
 		e.out.settle(all.settled)
+	case !errors.Is(err, ErrStopped):
+		err = fmt.Errorf("%w: %w", errStore, err)
 	}
 	e.out.release(all.held)
-	if err == nil && e.fault("after-store") {
-		err = ErrStopped
-	}
 	for i, t := range batch {
 		if err != nil {
 			results[i] = err
@@ -444,6 +510,9 @@ func (e *Engine) commit(ctx context.Context, batch []*task) {
 		if results[i] != nil && !errors.Is(results[i], ErrStopped) {
 			e.log.Error().Err(results[i]).Str("task", t.what).Msg("a task failed")
 			e.countError()
+			if t.failed != nil {
+				t.failed()
+			}
 		}
 		t.done <- results[i]
 	}
@@ -452,7 +521,7 @@ func (e *Engine) commit(ctx context.Context, batch []*task) {
 			e.jobs.wake()
 		}
 		if all.timers {
-			e.rearm(ctx)
+			e.rearm(0)
 		}
 	}
 	e.mu.Lock()
@@ -461,50 +530,41 @@ func (e *Engine) commit(ctx context.Context, batch []*task) {
 	e.note()
 }
 
-// one does one task inside the transaction in ctx; what it changed is undone when it fails.
-func (e *Engine) one(ctx context.Context, all *overlay, t *task) (err error) {
+// one does one task inside the transaction in ctx; what it changed is undone when it fails. broken says that this could not
+// be done: the transaction is no good any more.
+func (e *Engine) one(ctx context.Context, all *overlay, t *task) (err, broken error) {
 	if _, err := e.db.Exec(ctx, `SAVEPOINT one`); err != nil {
-		return err
+		return err, err
 	}
 	tx := &Tx{e: e, ctx: ctx, now: e.clock.Now(), batch: all, overlay: newOverlay()}
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic in %s: %v\n%s", t.what, r, debug.Stack())
+	if err = guard(func() error { return t.do(tx) }); err != nil {
+		e.out.release(tx.held)
+		if _, broken := e.db.Exec(ctx, `ROLLBACK TO one`); broken != nil {
+			return err, errors.Join(err, broken)
 		}
-		if err != nil {
-			if _, rb := e.db.Exec(ctx, `ROLLBACK TO one`); rb != nil {
-				err = errors.Join(err, rb)
-			}
-			e.out.release(tx.held)
-			return
-		}
-		if _, err = e.db.Exec(ctx, `RELEASE one`); err == nil {
-			all.merge(&tx.overlay)
-		}
-	}()
-	return t.do(tx)
-}
-
-// inTransaction does one thing before Run has begun, or beside it (start-up, tools).
-func (e *Engine) inTransaction(ctx context.Context, do func(*Tx) error) error {
-	all := newOverlay()
-	err := e.db.DoTxn(ctx, nil, func(ctx context.Context) error {
-		return e.one(ctx, &all, &task{what: "set-up", do: do})
-	})
-	if err == nil {
-		e.cache.publish(all.rooms, all.people)
-		e.out.add(all.queued, all.dropped)
+		return err, nil
 	}
-	return err
+	if _, err := e.db.Exec(ctx, `RELEASE one`); err != nil {
+		e.out.release(tx.held)
+		return err, err
+	}
+	all.merge(&tx.overlay)
+	return nil, nil
 }
 
-// Do runs something in a transaction of its own and returns when it is durable. It works before Run, too.
+// Do runs something in a transaction of its own and returns when it is durable. It works before Run, too. A context that has
+// ended keeps it from being begun; what was begun is waited for.
 func (e *Engine) Do(ctx context.Context, what string, do func(*Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	e.mu.Lock()
 	running := e.running
 	e.mu.Unlock()
 	if !running {
-		return e.inTransaction(ctx, do)
+		t := e.task(what, do)
+		e.commit([]*task{t})
+		return <-t.done
 	}
 	done := e.submit(what, do)
 	select {
@@ -520,19 +580,40 @@ func (e *Engine) Do(ctx context.Context, what string, do func(*Tx) error) error 
 	}
 }
 
-// submit hands work to the writer.
-func (e *Engine) submit(what string, do func(*Tx) error) <-chan error {
-	t := &task{what: what, do: do, done: make(chan error, 1)}
+func (e *Engine) task(what string, do func(*Tx) error) *task {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.pending++
 	e.submitted++
-	e.mu.Unlock()
+	return &task{what: what, do: do, done: make(chan error, 1)}
+}
+
+// submit hands work to the writer.
+func (e *Engine) submit(what string, do func(*Tx) error) <-chan error {
+	t := e.task(what, do)
+	e.hand(t)
+	return t.done
+}
+
+// insist hands work to the writer until it is stored; for what must not be lost because a disk was full for a moment.
+func (e *Engine) insist(what string, do func(*Tx) error) <-chan error {
+	t := e.task(what, do)
+	t.failed = func() {
+		e.clock.AfterFunc(storeAgain, func() { e.insist(what, do) })
+	}
+	e.hand(t)
+	return t.done
+}
+
+// storeAgain is how long it takes until what could not be stored is tried again.
+const storeAgain = 5 * time.Second
+
+func (e *Engine) hand(t *task) {
 	select {
 	case <-e.stopped:
 		t.done <- ErrStopped
 	case e.work <- t:
 	}
-	return t.done
 }
 
 // note wakes who waits for something to move.

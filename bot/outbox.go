@@ -132,9 +132,7 @@ func (tx *Tx) enqueue(p *post) (RowID, error) {
 			return 0, err
 		}
 	}
-	if p.id, err = nextID[RowID](tx, "outbox"); err != nil {
-		return 0, err
-	}
+	p.id = nextID[RowID](tx, "outbox")
 	if p.lane == "" {
 		p.lane = "room"
 	}

@@ -30,23 +30,27 @@ func (tx *Tx) schedule(kind, ref string, room RoomID, due time.Time, move bool) 
 	return tx.Exec(q, kind, ref, room, due.UnixMilli())
 }
 
-// rearm sets the clock for the next due timer.
-func (e *Engine) rearm(ctx context.Context) {
+// rearm sets the clock for the next due timer, but not sooner than in least.
+func (e *Engine) rearm(least time.Duration) {
 	var next int64
-	err := e.db.QueryRow(ctx, `SELECT COALESCE(MIN(due), 0) FROM timers`).Scan(&next)
-	if err != nil || next == 0 {
-		if err != nil && ctx.Err() == nil {
-			e.log.Error().Err(err).Msg("timers cannot be read")
-			e.countError()
-		}
-		return
+	if err := e.db.QueryRow(context.Background(), `SELECT COALESCE(MIN(due), 0) FROM timers`).Scan(&next); err != nil {
+		e.log.Error().Err(err).Msg("timers cannot be read")
+		e.countError()
+		next, least = e.clock.Now().UnixMilli(), storeAgain
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.timer != nil {
 		e.timer()
 	}
-	e.timer = e.clock.AfterFunc(max(0, time.UnixMilli(next).Sub(e.clock.Now())), func() { e.submit("due", func(tx *Tx) error { return tx.due() }) })
+	if next == 0 || !e.running || e.over() {
+		return
+	}
+	e.timer = e.clock.AfterFunc(max(least, time.UnixMilli(next).Sub(e.clock.Now())), func() {
+		t := e.task("due", (*Tx).due)
+		t.failed = func() { e.rearm(storeAgain) }
+		e.hand(t)
+	})
 }
 
 // due handles every timer whose time has come, oldest first.
