@@ -163,7 +163,7 @@ func saySoOnce(t *bot.Turn) error {
 	if err := t.OnlyModerators(); !errors.As(err, &refusal) {
 		return err
 	}
-	return t.Done(refusal.Message)
+	return t.Done(refusal.Message, bot.Topic(topicGreeting, "")) // who may can answer this as well
 }
 
 // tidy forgets what was asked in a room that the bot is no longer in.
