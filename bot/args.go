@@ -15,7 +15,7 @@ func (t *Turn) arguments(n *node, rest string) (Args, error) {
 	a := Args{Raw: rest, vals: map[string]any{}}
 	example := locales.Safe(t.Locales().Text(t.Lang, "example."+strings.Join(n.path, ".")))
 	wrong := func(what any) error { return Refuse(Wrong{What: what, Example: example}) }
-	for _, p := range n.Params {
+	for i, p := range n.Params {
 		if rest == "" {
 			if p.Optional {
 				continue
@@ -23,8 +23,10 @@ func (t *Turn) arguments(n *node, rest string) (Args, error) {
 			return a, wrong(Missing{Param: locales.Term("param." + p.Name)})
 		}
 		var typed string
-		switch p.Type {
-		case ParamWord, ParamNumber, ParamChoice, ParamCode:
+		switch {
+		case p.Type == ParamChoice && i == len(n.Params)-1: // some choices have several words: "en parte"
+			typed, rest = rest, ""
+		case p.Type == ParamWord || p.Type == ParamNumber || p.Type == ParamChoice || p.Type == ParamCode:
 			typed, rest = cut(rest)
 		default:
 			typed, rest = rest, ""
