@@ -2,6 +2,8 @@ package main
 
 import (
 	"starling/bot"
+	"starling/commands/forget"
+	"starling/commands/relay"
 	"starling/commands/room"
 	"starling/commands/starling"
 	"starling/data"
@@ -12,5 +14,7 @@ func capabilities(principles []data.Principle) []bot.Capability {
 	return []bot.Capability{
 		room.Capability(),
 		starling.Capability(),
+		relay.Capability(),
+		forget.Capability(),
 	}
 }

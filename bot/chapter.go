@@ -173,10 +173,11 @@ func (tx *Tx) FindChapter(room *Room, typed string) (*Chapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return findChapter(visible, typed), nil
+	return PickChapter(visible, typed), nil
 }
 
-func findChapter(among []*Chapter, typed string) *Chapter {
+// PickChapter is FindChapter among these.
+func PickChapter(among []*Chapter, typed string) *Chapter {
 	name, mark := splitMark(typed)
 	for _, c := range among {
 		if mark != "" && c.Mark() == mark && markup.Fold(c.Name) == markup.Fold(name) {
