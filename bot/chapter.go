@@ -269,7 +269,7 @@ func (tx *Tx) EndFollow(room RoomID, chapter string) (ended bool, err error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
-	return true, tx.drop(`room = $1 AND record IN (SELECT id FROM records WHERE latest AND chapter = $2)`, room, chapter)
+	return true, tx.drops(true, `room = $1 AND record IN (SELECT id FROM records WHERE latest AND chapter = $2)`, room, chapter)
 }
 
 // Following lists whom a room hears or has asked to hear.

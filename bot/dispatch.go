@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,11 +53,11 @@ func newDispatcher(e *Engine) *dispatcher {
 
 // load reads the waiting rows; for start-up.
 func (d *dispatcher) load(tx *Tx) error {
-	return tx.Each(`SELECT id, room, lane, priority, kind, target, after, not_before, tried FROM outbox WHERE state = 0 ORDER BY id`, nil, func(row Row) error {
-		var w waiting
+	return tx.Each(`SELECT id, room, lane, priority, kind, target, after, not_before, tried, record <> '' FROM outbox WHERE state = 0 ORDER BY id`, nil, func(row Row) error {
+		w := waiting{fixed: true} // it may have been under way when the bot stopped
 		var kind string
 		var notBefore int64
-		if err := row.Scan(&w.id, &w.room, &w.lane, &w.priority, &kind, &w.target, &w.after, &notBefore, &w.maybeSent); err != nil {
+		if err := row.Scan(&w.id, &w.room, &w.lane, &w.priority, &kind, &w.target, &w.after, &notBefore, &w.tried, &w.about); err != nil {
 			return err
 		}
 		w.kind, w.notBefore = OutKind(kind), fromMillis(notBefore)
@@ -106,14 +107,15 @@ func (d *dispatcher) remove(id RowID) {
 	}
 }
 
-// hold keeps a row from leaving; false when it is on its way or no longer waits.
-func (d *dispatcher) hold(id RowID) bool {
+// hold keeps a row from leaving; false when it is on its way or no longer waits, and, unless anyway, when an earlier try may
+// have shown it.
+func (d *dispatcher) hold(id RowID, anyway bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, sent := d.netIDs[id]; sent || d.sending[id] {
 		return false
 	}
-	if w := d.byID[id]; w != nil && w.maybeSent {
+	if w := d.byID[id]; w != nil && w.fixed && !anyway {
 		return false
 	}
 	d.held[id]++
@@ -175,6 +177,9 @@ func (d *dispatcher) pass() {
 		d.alarm()
 		d.alarm = nil
 	}
+	if d.e.over() || d.ctx.Err() != nil {
+		return
+	}
 	ready, next := d.ready()
 	for _, w := range ready {
 		d.claim(w)
@@ -205,12 +210,19 @@ func (d *dispatcher) ready() (ready []*waiting, next time.Time) {
 		}
 		var best *waiting
 		for _, lane := range q.lanes {
-			w := lane[0]
-			if d.held[w.id] > 0 || d.byID[w.after] != nil || d.sending[w.after] {
+			var w *waiting
+			for _, o := range lane { // what is for later holds up nothing; what could not be sent yet holds up its lane
+				if !now.Before(o.notBefore) {
+					w = o
+					break
+				}
+				sooner(o.notBefore)
+			}
+			if w == nil || d.held[w.id] > 0 || d.byID[w.after] != nil {
 				continue
 			}
-			if now.Before(w.notBefore) {
-				sooner(w.notBefore)
+			if now.Before(w.retryAt) {
+				sooner(w.retryAt)
 				continue
 			}
 			if best == nil || w.priority < best.priority || w.priority == best.priority && w.id < best.id {
@@ -261,29 +273,33 @@ func (d *dispatcher) claim(w *waiting) {
 	})
 }
 
-// errNothing says that a row has nothing to be sent any more.
-var errNothing = errors.New("nothing to send")
+// errNothing says that a row has nothing to be sent any more, errNotThere that the bot is no longer where it was to be said.
+var (
+	errNothing  = errors.New("nothing to send")
+	errNotThere = errors.New("the bot is not in that room")
+)
 
 // send makes one call and stores what came of it; true when the row no longer waits.
 func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	out, err := d.prepare(a, w)
-	if errors.Is(err, errNothing) {
+	switch {
+	case err == nil:
+	case d.ctx.Err() != nil:
+		return false
+	case errors.Is(err, errNothing):
 		return d.store(w, func(tx *Tx) error { return tx.unsent(w) })
-	}
-	if err != nil && d.ctx.Err() != nil {
-		return false // stopping: the row waits for the next start
-	}
-	if err != nil && ours(err) {
+	case errors.Is(err, errNotThere):
+		return d.store(w, func(tx *Tx) error { return tx.undeliverable(w, false) })
+	case ours(err):
 		d.retry(w, a, &SendError{Err: err})
 		return false
-	}
-	if err != nil {
+	default:
 		d.e.log.Error().Err(err).Int64("row", int64(w.id)).Msg("a message cannot be made")
 		d.e.countError()
-		return d.store(w, func(tx *Tx) error { return tx.unsent(w) })
+		return d.store(w, func(tx *Tx) error { return tx.undeliverable(w, false) })
 	}
 	idempotent := a.Abilities().Idempotent
-	if !idempotent {
+	if !idempotent && !w.tried {
 		// Written before the call: after a crash in it, the repeat is marked as one.
 		if err := d.e.Do(d.ctx, "tried", func(tx *Tx) error { return tx.Exec(`UPDATE outbox SET tried = true WHERE id = $1`, w.id) }); err != nil {
 			d.retry(w, a, &SendError{Err: err})
@@ -294,23 +310,27 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, sendTimeout)
-	var id string
-	err = guard(func() (err error) { id, err = a.Send(ctx, out); return err })
+	id, err := a.Send(ctx, out)
 	cancel()
 	if d.e.fault("after-send") {
 		return false
 	}
-	w.maybeSent = true
 	if err == nil {
 		d.mu.Lock()
 		d.netIDs[w.id] = id
 		d.mu.Unlock()
-		done := d.e.submit("delivered", func(tx *Tx) error { return tx.delivered(w, id) })
-		if !idempotent {
-			<-done
+		done := d.e.insist("delivered", func(tx *Tx) error { return tx.delivered(w, out.Kind, id) })
+		if !idempotent { // what follows must not be shown before this is known to be
+			select {
+			case <-done:
+			case <-d.e.stopped:
+			}
 		}
 		return true
 	}
+	d.mu.Lock()
+	w.fixed, w.tried = true, !idempotent
+	d.mu.Unlock()
 	var known *SendError
 	if !errors.As(err, &known) {
 		known = &SendError{Err: err}
@@ -329,7 +349,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 func (d *dispatcher) store(w *waiting, do func(*Tx) error) bool {
 	if err := d.e.Do(d.ctx, "set aside", do); err != nil {
 		d.mu.Lock()
-		w.notBefore = d.e.clock.Now().Add(firstBackoff)
+		w.retryAt = d.e.clock.Now().Add(storeAgain)
 		d.mu.Unlock()
 		return false
 	}
@@ -341,17 +361,18 @@ func (d *dispatcher) retry(w *waiting, a Adapter, err *SendError) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w.tries++
-	wait := firstBackoff << min(w.tries-1, 10)
-	wait = min(wait, longestBackoff)
+	wait := min(firstBackoff<<min(w.tries-1, 10), longestBackoff)
 	wait += time.Duration(d.jitter(int64(w.id)+int64(w.tries)) * float64(wait) / 4)
 	wait = max(wait, err.After)
 	until := d.e.clock.Now().Add(wait)
 	d.e.log.Info().Err(err.Err).Int64("row", int64(w.id)).Int("tries", w.tries).Dur("wait", wait).Msg("a call failed and is tried again")
 	if err.Account {
-		d.closed[a.Name()] = until
+		if until.After(d.closed[a.Name()]) {
+			d.closed[a.Name()] = until
+		}
 		return
 	}
-	w.notBefore = until
+	w.retryAt = until
 }
 
 // jitter spreads retries, from 0 to 1; the same row and try give the same, so that a conversation can be played again.
@@ -362,19 +383,19 @@ func (d *dispatcher) jitter(n int64) float64 {
 
 // prepare reads a row and renders it for the room that reads it.
 func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
+	able := a.Abilities()
 	room := d.e.cache.room(w.room)
 	if room == nil {
 		return Outgoing{}, fmt.Errorf("room %d is unknown", w.room)
 	}
 	if !room.Joined {
-		return Outgoing{}, errNothing
+		return Outgoing{}, errNotThere
 	}
 	var key, lang string
 	var sealed []byte
 	var expires int64
-	var person PersonID
-	out := Outgoing{ID: fmt.Sprintf("%s-%d", d.e.instance, w.id), Room: room.Address, Kind: w.kind, Encrypted: room.Encrypted, Repeated: w.maybeSent && !a.Abilities().Idempotent}
-	err := d.e.db.QueryRow(d.ctx, `SELECT key, data, expires, rings, lang, person FROM outbox WHERE id = $1`, w.id).Scan(&key, &sealed, &expires, &out.Rings, &lang, &person)
+	out := Outgoing{ID: fmt.Sprintf("%s-%d", d.e.instance, w.id), Room: room.Address, Kind: w.kind, Encrypted: room.Encrypted}
+	err := d.e.db.QueryRow(d.ctx, `SELECT key, data, expires, rings, lang FROM outbox WHERE id = $1`, w.id).Scan(&key, &sealed, &expires, &out.Rings, &lang)
 	if err != nil {
 		return out, err
 	}
@@ -390,35 +411,12 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return out, err
 	}
-	able := a.Abilities()
 	out.ReplyTo, out.ReplyPerson, out.Text, out.File, out.Target = p.Reply, p.ReplyTo, p.Text, p.File, p.Target
 	if able.Threads {
 		out.Thread = p.Thread
 	}
-	if w.target != 0 {
-		if out.Target, err = d.netID(w.target); err != nil {
-			return out, err
-		}
-		if out.Target == "" && out.Kind != OutEdit && out.Kind != OutMessage {
-			return out, errNothing
-		}
-	}
-	switch {
-	case out.Kind == OutMessage && w.target != 0:
-		out.ReplyTo, out.Target = out.Target, ""
-	case out.Kind == OutReaction && !able.Reactions, out.Kind == OutDelete && !able.Deletes, out.Kind == OutFile && !able.Files:
-		return out, errNothing
-	case out.Kind == OutEdit:
-		may, err := d.mayEdit(able, w.target, out.Target, now)
-		if err != nil {
-			return out, err
-		}
-		if !may && w.priority == PriorityDecoration {
-			return out, errNothing // a number that moves is not worth a message of its own
-		}
-		if !may {
-			out.Kind, out.ReplyTo, out.Target = OutMessage, out.Target, ""
-		}
+	if err := d.aim(&out, w, able, now); err != nil {
+		return out, err
 	}
 	if key == "" {
 		return out, nil
@@ -427,7 +425,8 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	if err != nil {
 		return out, err
 	}
-	if out.Repeated {
+	if w.tried && !able.Idempotent && out.Kind == OutMessage {
+		out.Repeated = true
 		msg = Perhaps{Message: msg}
 	}
 	reader := d.e.reader(room, lang, now)
@@ -436,19 +435,55 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	return out, err
 }
 
-// mayEdit is whether the network still lets an own message be edited.
-func (d *dispatcher) mayEdit(able Abilities, row RowID, netID string, now time.Time) (bool, error) {
-	if !able.Edits || netID == "" {
+// aim finds the own message that a call is about, and makes of an edit that the network cannot make, or not any more, a
+// message of its own; one that only moves numbers is left out then.
+func (d *dispatcher) aim(out *Outgoing, w *waiting, able Abilities, now time.Time) error {
+	if w.target != 0 {
+		var err error
+		if out.Target, err = d.netID(w.target); err != nil {
+			return err
+		}
+	}
+	switch out.Kind {
+	case OutReaction, OutDelete:
+		if out.Target == "" || out.Kind == OutReaction && !able.Reactions || out.Kind == OutDelete && !able.Deletes {
+			return errNothing
+		}
+	case OutFile:
+		if !able.Files {
+			return errNothing
+		}
+	case OutEdit:
+		can, err := d.editable(w, able, now)
+		switch {
+		case err != nil:
+			return err
+		case can && out.Target != "":
+			return nil
+		case w.priority == PriorityDecoration:
+			return errNothing
+		}
+		out.Kind = OutMessage
+	}
+	if out.Kind == OutMessage && w.target != 0 {
+		out.ReplyTo, out.Target = out.Target, ""
+	}
+	return nil
+}
+
+// editable is whether the network still lets an own message be edited.
+func (d *dispatcher) editable(w *waiting, able Abilities, now time.Time) (bool, error) {
+	if !able.Edits || able.EditWindow == 0 && able.MaxEdits == 0 {
+		return able.Edits, nil
+	}
+	var at int64
+	var edits int
+	err := d.e.db.QueryRow(d.ctx, `SELECT at, (SELECT COUNT(*) FROM outbox e WHERE e.target = o.id AND e.kind = $1 AND e.state = 1) FROM outbox o WHERE o.id = $2`,
+		string(OutEdit), w.target).Scan(&at, &edits)
+	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
-	if able.EditWindow == 0 && able.MaxEdits == 0 {
-		return true, nil
-	}
-	var said int64
-	var edits int
-	err := d.e.db.QueryRow(d.ctx, `SELECT at, (SELECT COUNT(*) FROM outbox e WHERE e.target = $1 AND e.kind = $2 AND e.state = 1) FROM outbox WHERE id = $1`,
-		row, string(OutEdit)).Scan(&said, &edits)
-	return (able.EditWindow == 0 || now.Sub(fromMillis(said)) < able.EditWindow) && (able.MaxEdits == 0 || edits < able.MaxEdits), err
+	return err == nil && (able.EditWindow == 0 || now.Sub(fromMillis(at)) < able.EditWindow) && (able.MaxEdits == 0 || edits < able.MaxEdits), err
 }
 
 // reader says who reads in a room: its language, else the one that the message was meant in.
@@ -462,7 +497,7 @@ func (e *Engine) reader(room *Room, lang string, now time.Time) locales.Reader {
 	return locales.Reader{Lang: lang, Zone: room.Location(), Now: now}
 }
 
-// netID gives the network's id of an own message.
+// netID gives the network's id of an own message; "" when it has none, or is long forgotten.
 func (d *dispatcher) netID(row RowID) (string, error) {
 	d.mu.Lock()
 	id, ok := d.netIDs[row]
@@ -471,30 +506,40 @@ func (d *dispatcher) netID(row RowID) (string, error) {
 		return id, nil
 	}
 	var sealed []byte
-	if err := d.e.db.QueryRow(d.ctx, `SELECT net_id FROM outbox WHERE id = $1`, row).Scan(&sealed); err != nil {
+	err := d.e.db.QueryRow(d.ctx, `SELECT net_id FROM outbox WHERE id = $1`, row).Scan(&sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
 		return "", err
 	}
 	b, err := d.e.box.Open(place("outbox", "net_id", row), sealed)
 	return string(b), err
 }
 
-// delivered stores that a row was sent.
-func (tx *Tx) delivered(w *waiting, netID string) error {
+// delivered stores that a row was sent, and as what: an edit may have become a message.
+func (tx *Tx) delivered(w *waiting, as OutKind, netID string) error {
 	tx.settled = append(tx.settled, w.id)
-	if netID == "" || w.kind != OutMessage {
-		var sealed []byte // by its id an edit can be deleted
-		if w.kind == OutEdit && netID != "" {
-			sealed = tx.Seal("outbox", "net_id", w.id, netID)
-		}
-		if err := tx.Exec(`UPDATE outbox SET state = 1, data = NULL, at = $1, net_id = $2 WHERE id = $3`, tx.now.UnixMilli(), sealed, w.id); err != nil || w.kind != OutDelete {
+	var sealed, hash []byte
+	if netID != "" && (as == OutMessage || as == OutEdit) { // by its id an edit can be deleted
+		sealed = tx.Seal("outbox", "net_id", w.id, netID)
+	}
+	if as != OutMessage {
+		if err := tx.Exec(`UPDATE outbox SET state = 1, data = NULL, at = $1, net_id = $2 WHERE id = $3`, tx.now.UnixMilli(), sealed, w.id); err != nil || as != OutDelete {
 			return err
 		}
 		// What was deleted there is forgotten here.
 		return tx.Exec(`UPDATE outbox SET data = NULL, person = 0 WHERE id = $1`, w.target)
 	}
-	if err := tx.Exec(`UPDATE outbox SET state = 1, at = $1, net_id = $2, net_hash = $3 WHERE id = $4`,
-		tx.now.UnixMilli(), tx.Seal("outbox", "net_id", w.id, netID), tx.Hash("message", netID), w.id); err != nil {
+	if netID != "" {
+		hash = tx.Hash("message", netID)
+	}
+	if err := tx.Exec(`UPDATE outbox SET state = 1, at = $1, net_id = $2, net_hash = $3 WHERE id = $4`, tx.now.UnixMilli(), sealed, hash, w.id); err != nil {
 		return err
+	}
+	if w.kind == OutEdit { // answers to it are answers to what it changed
+		return tx.Exec(`UPDATE outbox SET kind = $1, topic = (SELECT o.topic FROM outbox o WHERE o.id = $2), ref = (SELECT o.ref FROM outbox o WHERE o.id = $2),
+			person = (SELECT o.person FROM outbox o WHERE o.id = $2) WHERE id = $3`, string(OutMessage), w.target, w.id)
 	}
 	return tx.tell(w, true)
 }
@@ -509,12 +554,12 @@ func (tx *Tx) unsent(w *waiting) error {
 
 // tell lets whoever keeps the record that a message was about know what became of the message.
 func (tx *Tx) tell(w *waiting, delivered bool) error {
-	if w.kind != OutMessage {
+	if w.kind != OutMessage || !w.about {
 		return nil
 	}
 	d := Delivery{Row: w.id, Room: w.room, Delivered: delivered, SetAside: !delivered}
 	var record, kind string
-	found, err := tx.One(`SELECT r.id, r.kind, o.topic FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.id = $1 AND o.record <> ''`,
+	found, err := tx.One(`SELECT r.id, r.kind, o.topic FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.id = $1`,
 		[]any{w.id}, &record, &kind, &d.Topic)
 	hook := tx.e.kinds[kind].Settled
 	if err != nil || !found || hook == nil {
@@ -532,13 +577,17 @@ func (tx *Tx) tell(w *waiting, delivered bool) error {
 	if err != nil {
 		return err
 	}
-	if err := t.attempt(func() error { return hook(t, r, d) }); err != nil {
-		if ours(err) {
-			return err
-		}
-		tx.e.log.Error().Err(err).Str("kind", kind).Msg("what became of a message could not be noted")
-		tx.e.countError()
+	return tx.try("what became of a message could not be noted", kind, func() error { return t.attempt(func() error { return hook(t, r, d) }) })
+}
+
+// try calls what must not hold up the rest: an error that is not the database's own is logged.
+func (tx *Tx) try(what, of string, do func() error) error {
+	err := do()
+	if err == nil || ours(err) {
+		return err
 	}
+	tx.e.log.Error().Err(err).Str("of", of).Msg(what)
+	tx.e.countError()
 	return nil
 }
 
@@ -552,28 +601,57 @@ func (tx *Tx) undeliverable(w *waiting, gone bool) error {
 		return err
 	}
 	if gone && room.Joined {
-		room.Joined = false
-		if err := tx.SaveRoom(room); err != nil {
+		if err := tx.outOf(room); err != nil {
 			return err
 		}
 	}
 	var origin RoomID
-	var record string
-	if _, err := tx.One(`SELECT origin, record FROM outbox WHERE id = $1`, []any{w.id}, &origin, &record); err != nil || origin == 0 || origin == w.room {
+	var record, code string
+	found, err := tx.One(`SELECT o.origin, r.id, r.code FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.id = $1`, []any{w.id}, &origin, &record, &code)
+	if err != nil || !found || origin == 0 || origin == w.room {
 		return err
 	}
-	var code string
-	if _, err := tx.One(`SELECT code FROM records WHERE id = $1 AND latest`, []any{record}, &code); err != nil {
-		return err
-	}
-	var told int
-	if _, err := tx.One(`SELECT COUNT(*) FROM outbox WHERE room = $1 AND record = $2 AND key = 'bot.undelivered'`, []any{origin, record}, &told); err != nil || told > 0 {
+	told, err := tx.One(`SELECT 1 FROM outbox WHERE room = $1 AND record = $2 AND key = 'bot.undelivered' LIMIT 1`, []any{origin, record}, new(int))
+	if err != nil || told {
 		return err
 	}
 	chapter, err := tx.Chapter(room.Chapter)
 	if err != nil || chapter == nil {
 		return err
 	}
-	_, err = tx.Post(origin, Undelivered{Code: tx.e.shortCode(code), Chapter: chapter.Name}, func(p *post) { p.record = record })
+	_, err = tx.Post(origin, Undelivered{Code: locales.Code(code), Chapter: chapter.Name}, func(p *post) { p.record = record })
 	return err
+}
+
+// outOf notes that the bot is no longer in a room.
+func (tx *Tx) outOf(r *Room) error {
+	r.Joined = false
+	if err := tx.SaveRoom(r); err != nil {
+		return err
+	}
+	t, err := tx.turn(&Incoming{Adapter: r.Adapter, Room: r.Address, Kind: KindRoom}, r, nil, "")
+	if err != nil {
+		return err
+	}
+	return t.hooks("that the bot left a room could not be noted", func(c Capability) func(*Turn) error { return c.Left })
+}
+
+// hooks calls a hook of every capability that has it; one that fails holds up nothing.
+func (t *Turn) hooks(failed string, hook func(Capability) func(*Turn) error) error {
+	for _, c := range t.e.caps {
+		if h := hook(c); h != nil {
+			if err := t.try(failed, c.Name, func() error { return t.attempt(func() error { return h(t) }) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// underWay is whether a call is being made in a room.
+func (d *dispatcher) underWay(room RoomID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q := d.rooms[room]
+	return q != nil && q.busy
 }

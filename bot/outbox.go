@@ -51,8 +51,13 @@ type waiting struct {
 	target    RowID // own row that is edited, reacted to, deleted or replied to
 	after     RowID // must be delivered before
 	notBefore time.Time
-	tries     int
-	maybeSent bool // an earlier try may have reached the network
+	about     bool // a record is what it is about
+
+	// How sending it went so far; under the dispatcher's lock:
+	retryAt time.Time
+	tries   int
+	fixed   bool // an earlier try may have shown it: what it says cannot be changed any more
+	tried   bool // and the network cannot tell a second try from the first
 }
 
 // post is an outbox row on its way into the database.
@@ -148,6 +153,7 @@ func (tx *Tx) enqueue(p *post) (RowID, error) {
 		return 0, err
 	}
 	w := p.waiting
+	w.about = p.record != ""
 	tx.queued = append(tx.queued, &w)
 	room, err := tx.Room(p.room)
 	if err != nil {
@@ -229,13 +235,18 @@ func (tx *Tx) EditCounter(row RowID, msg any) error {
 	if _, err := tx.One(`SELECT COALESCE(MAX(at), 0) FROM outbox WHERE target = $1 AND kind = $2`, []any{row, string(OutEdit)}, &last); err != nil {
 		return err
 	}
-	lane := fmt.Sprintf("counter %d", row)
-	return tx.Edit(row, msg, WithPriority(PriorityDecoration), NotBefore(fromMillis(last).Add(editPause)), func(p *post) { p.lane = lane })
+	opts := []PostOption{WithPriority(PriorityDecoration), func(p *post) { p.lane = fmt.Sprintf("counter %d", row) }}
+	if last != 0 {
+		opts = append(opts, NotBefore(fromMillis(last).Add(editPause)))
+	}
+	return tx.Edit(row, msg, opts...)
 }
 
 // hold keeps a waiting row from leaving until this transaction ends; false when it is on its way or gone.
-func (tx *Tx) hold(row RowID) bool {
-	if !tx.e.out.hold(row) {
+func (tx *Tx) hold(row RowID) bool { return tx.holds(row, false) }
+
+func (tx *Tx) holds(row RowID, anyway bool) bool {
+	if !tx.e.out.hold(row, anyway) {
 		return false
 	}
 	tx.held = append(tx.held, row)
@@ -305,11 +316,13 @@ func (tx *Tx) Delete(row RowID) error {
 	return nil
 }
 
-// drop sets aside the waiting rows that fit, but for those that are on their way.
-func (tx *Tx) drop(where string, args ...any) error {
+// drop sets aside the waiting rows that fit, but for those that are on their way or may have been shown.
+func (tx *Tx) drop(where string, args ...any) error { return tx.drops(false, where, args...) }
+
+func (tx *Tx) drops(anyway bool, where string, args ...any) error {
 	rows, err := tx.rows(`state = 0 AND `+where, args...)
 	for _, id := range rows {
-		if tx.hold(id) {
+		if tx.holds(id, anyway) {
 			err = errors.Join(err, tx.setAside(id))
 		}
 	}
@@ -396,10 +409,9 @@ func (tx *Tx) posted(room RoomID, netID string) (row RowID, topic, ref, record s
 	if netID == "" {
 		return
 	}
-	var at RoomID
-	found, err := tx.One(`SELECT id, room, topic, ref, record, person FROM outbox WHERE net_hash = $1 AND kind = $2`,
-		[]any{tx.Hash("message", netID), string(OutMessage)}, &row, &at, &topic, &ref, &record, &person)
-	if err != nil || !found || at != room {
+	found, err := tx.One(`SELECT id, topic, ref, record, person FROM outbox WHERE net_hash = $1 AND kind = $2 AND room = $3`,
+		[]any{tx.Hash("message", netID), string(OutMessage), room}, &row, &topic, &ref, &record, &person)
+	if err != nil || !found {
 		return 0, "", "", "", 0, err
 	}
 	return

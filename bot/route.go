@@ -615,6 +615,9 @@ func (tx *Tx) roomChanged(in *Incoming) error {
 		}
 		r.Inviter = inviter.ID
 	}
+	if was && !r.Joined {
+		return tx.outOf(r)
+	}
 	if err := tx.SaveRoom(r); err != nil {
 		return err
 	}
@@ -623,37 +626,20 @@ func (tx *Tx) roomChanged(in *Incoming) error {
 			return err
 		}
 	}
-	if was == r.Joined && !c.Fresh {
+	if !r.Joined || !c.Fresh {
 		return nil
 	}
 	if ok, err := tx.first(in); !ok || err != nil {
-		return err // greeted already
+		return err // greeted before a crash
 	}
-	t, err := tx.turn(&Incoming{Adapter: in.Adapter, Room: address, Sent: in.Sent, Kind: KindRoom}, r, nil, "")
-	if r.Direct {
-		t, err = tx.turn(&Incoming{Adapter: in.Adapter, Room: address, Sent: in.Sent, Kind: KindRoom}, r, inviter, "")
+	if !r.Direct {
+		inviter = nil // the room is greeted
 	}
+	t, err := tx.turn(&Incoming{Adapter: in.Adapter, Room: address, Sent: in.Sent, Kind: KindRoom}, r, inviter, "")
 	if err != nil {
 		return err
 	}
-	for _, cap := range tx.e.caps {
-		hook := cap.Joined
-		if !r.Joined {
-			hook = cap.Left
-		}
-		if hook == nil || r.Joined && !c.Fresh {
-			continue
-		}
-		// A hook that fails must not hold up what the network says about its rooms.
-		if err := t.attempt(func() error { return hook(t) }); err != nil {
-			if ours(err) {
-				return err
-			}
-			tx.e.log.Error().Err(err).Str("capability", cap.Name).Msg("a room was not greeted")
-			tx.e.countError()
-		}
-	}
-	return nil
+	return t.hooks("a room was not greeted", func(c Capability) func(*Turn) error { return c.Joined })
 }
 
 func (tx *Tx) setMembers(r *Room, members map[string]MemberInfo) error {
