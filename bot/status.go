@@ -20,7 +20,7 @@ type Status struct {
 	Jobs    int `json:"jobs"`    // work outside, done or to be done
 	Resting int `json:"resting"` // of these, what waits to be tried again
 	Errors  int `json:"errors"`  // since the start
-	Rooms   int `json:"rooms"`
+	Rooms   int `json:"rooms"`   // in which the bot is
 }
 
 // Idle is whether nothing moves and nothing waits.
@@ -50,7 +50,11 @@ func (e *Engine) Status() Status {
 		}
 	}
 	e.cache.mu.RLock()
-	s.Rooms = len(e.cache.rooms)
+	for _, r := range e.cache.rooms {
+		if r.Joined {
+			s.Rooms++
+		}
+	}
 	e.cache.mu.RUnlock()
 	return s
 }
