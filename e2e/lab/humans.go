@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -29,6 +30,21 @@ type Humans struct {
 	in     io.WriteCloser
 	calls  map[int]chan reply
 	number int
+	known  []string
+}
+
+// Known lists what people's clients know and a log must not: every text that was sent, and the ids of people, rooms and
+// messages.
+func (h *Humans) Known() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.known)
+}
+
+func (h *Humans) note(known ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.known = append(h.known, known...)
 }
 
 // reply is one answer of human.mjs.
@@ -194,6 +210,7 @@ func (h *Humans) Join(t testing.TB, user string, options Options) *Person {
 		t.Fatalf("%s logs in: %v", user, err)
 	}
 	p.ID, p.Device = me.ID, me.Device
+	h.note(p.ID, p.Device)
 	return p
 }
 

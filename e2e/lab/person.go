@@ -52,6 +52,7 @@ func (p *Person) CreateRoom(room Room) (id string) {
 		args["direct"] = room.Direct
 	}
 	p.must("createRoom", args, &id)
+	p.humans.note(id, room.Name)
 	return id
 }
 
@@ -214,6 +215,10 @@ func (p *Person) send(room, kind string, content map[string]any, inClear bool) (
 		args["clear"], args["txn"] = true, "clear"+strconv.FormatInt(clearNumber.Add(1), 10)
 	}
 	p.must("send", args, &event)
+	p.humans.note(event)
+	if text, ok := content["body"].(string); ok {
+		p.humans.note(text)
+	}
 	return event
 }
 

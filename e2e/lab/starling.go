@@ -149,6 +149,29 @@ func (s *Starling) WaitIdle(t testing.TB) BotStatus {
 	return st
 }
 
+// WaitStatus returns when the bot's status is as wanted.
+func (s *Starling) WaitStatus(t testing.TB, what string, wanted func(BotStatus) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st, err := s.ask(ctx, "now")
+		if err != nil {
+			t.Fatalf("waiting until %s: %v", what, err)
+		}
+		if wanted(st) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waited in vain until %s: %+v", what, st)
+		case <-tick.C:
+		}
+	}
+}
+
 // Status is what is under way now.
 func (s *Starling) Status(ctx context.Context) (BotStatus, error) { return s.ask(ctx, "now") }
 
