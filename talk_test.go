@@ -24,8 +24,9 @@ var update = flag.Bool("update", false, "write the transcripts that conversation
 // leastConversations is how many there are at least: a folder that is moved must not pass by holding none.
 const leastConversations = 1
 
-// TestTalk plays every conversation of the house on the rig. To change what one wants: go test -run TestTalk . -update
-func TestTalk(t *testing.T) {
+// conversations lists the files of all conversations of the house.
+func conversations(t *testing.T) []string {
+	t.Helper()
 	var files []string
 	for _, pattern := range []string{"commands/*/testdata/*.txtar", "bot/testdata/*.txtar", "adapters/*/testdata/*.txtar"} {
 		found, err := filepath.Glob(pattern)
@@ -35,6 +36,23 @@ func TestTalk(t *testing.T) {
 		files = append(files, found...)
 	}
 	slices.Sort(files)
+	return files
+}
+
+// talkOptions are those of the bot as it ships.
+func talkOptions(t *testing.T, a *rig.Archive) rig.Options {
+	return rig.Options{Files: a.Files(), Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), Capabilities: func() []bot.Capability {
+		caps, err := content(config{})
+		if err != nil {
+			panic(err)
+		}
+		return caps
+	}}
+}
+
+// TestTalk plays every conversation of the house on the rig. To change what one wants: go test -run TestTalk . -update
+func TestTalk(t *testing.T) {
+	files := conversations(t)
 	plain := 0
 	for _, name := range files {
 		data, err := os.ReadFile(name)
@@ -66,13 +84,7 @@ func playOne(t *testing.T, name string, a *rig.Archive) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out bytes.Buffer
-	err := rig.Play(ctx, strings.NewReader(a.Talk), &out, rig.Options{Files: a.Files(), Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), Capabilities: func() []bot.Capability {
-		caps, err := content(config{})
-		if err != nil {
-			panic(err)
-		}
-		return caps
-	}})
+	err := rig.Play(ctx, strings.NewReader(a.Talk), &out, talkOptions(t, a))
 	got := out.String()
 	if err != nil {
 		t.Errorf("%s: %v", name, err)

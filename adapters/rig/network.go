@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -548,6 +549,13 @@ func (n *Network) changed(kind bot.Kind, room, person, target string) (bot.Incom
 	}
 	in.ID, in.Target = n.newID(), target
 	return in, nil
+}
+
+// Rooms lists the addresses of all rooms, sorted.
+func (n *Network) Rooms() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.rooms))
 }
 
 // Messages lists what was said in a room and not deleted, oldest first.

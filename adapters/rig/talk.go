@@ -36,8 +36,8 @@ type Options struct {
 	Dir string
 	// Fault crashes the engine where it says so, beside what @crash asks for.
 	Fault func(point string) bool
-	// End is called with the engine when all is played; nil: it is not.
-	End func(*bot.Engine) error
+	// End is called with the engine and the networks when all is played; nil: it is not.
+	End func(*bot.Engine, []*Network) error
 	// ErrorsAllowed says that errors of the engine (a handler that panics, a message that cannot be made) are part of the
 	// conversation; else they are an error at its end.
 	ErrorsAllowed bool
@@ -82,7 +82,7 @@ type player struct {
 	out     io.Writer
 	opts    Options
 	clock   *Clock
-	rand    io.Reader
+	rand    *mathrand.ChaCha8
 	outside *outside
 	nets    []*Network
 	rooms   map[string]*place // by the name that the script uses; direct chats with @
@@ -95,6 +95,8 @@ type player struct {
 	mu     sync.Mutex
 	events []Event
 	crash  string // the point at which the engine is to crash
+	drawn  []byte // the state of rand at the last commit: what is handled again after a crash draws the same
+	calm   bool   // no crash now
 
 	cause []string // ids of what the line being played said or answered
 	spoke bool     // the bot did something because of the line before
@@ -113,6 +115,7 @@ func (p *player) seed(n uint64) {
 	var key [32]byte
 	binary.LittleEndian.PutUint64(key[:], n)
 	p.rand = mathrand.NewChaCha8(key)
+	p.drawn = p.randState()
 }
 
 func (p *player) addNetwork(name string, able bot.Abilities) {
@@ -153,7 +156,7 @@ func (p *player) end() error {
 	var err error
 	if p.opts.End != nil {
 		if err = p.start(); err == nil {
-			err = p.opts.End(p.engine)
+			err = p.opts.End(p.engine, p.nets)
 		}
 	}
 	return errors.Join(err, p.stop())
@@ -200,12 +203,15 @@ func (p *player) start() error {
 	if err != nil {
 		return err
 	}
+	p.becalm(true)
 	p.engine, err = bot.Open(bot.Config{Dir: p.opts.Dir, Name: "Starling", Lang: "en", Clock: p.clock, Rand: p.rand, Log: p.opts.Log,
 		Messages: reg, Locales: bundle, Fault: p.fault, NoSync: true}, caps...)
+	p.becalm(false)
 	if err != nil {
 		p.engine = nil
 		return err
 	}
+	p.drawn = p.randState()
 	ctx, cancel := context.WithCancel(p.ctx)
 	p.cancel, p.done = cancel, make(chan error, 1)
 	p.outside.ready = make(chan struct{})
@@ -238,16 +244,37 @@ func (p *player) stop() error {
 
 // fault is asked by the engine at each point where it could crash.
 func (p *player) fault(point string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if point == "after-store" {
+		p.drawn = p.randState()
+	}
+	if p.calm {
+		return false
+	}
 	if p.opts.Fault != nil && p.opts.Fault(point) {
 		return true
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.crash == "" || p.crash != point {
+	if p.crash != point {
 		return false
 	}
 	p.crash = ""
 	return true
+}
+
+func (p *player) randState() []byte {
+	state, err := p.rand.MarshalBinary()
+	if err != nil {
+		panic(err) // it never fails
+	}
+	return state
+}
+
+// becalm keeps the engine from crashing while the player itself does something.
+func (p *player) becalm(yes bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calm = yes
 }
 
 // settle waits until all has happened that can happen without the clock. After a crash the bot is started again.
@@ -266,6 +293,9 @@ func (p *player) settle() error {
 // again starts the bot after a crash.
 func (p *player) again() error {
 	if err := p.stop(); err != nil {
+		return err
+	}
+	if err := p.rand.UnmarshalBinary(p.drawn); err != nil {
 		return err
 	}
 	for _, n := range p.nets {
@@ -617,6 +647,11 @@ func (p *player) setUpRoom(a act) error {
 	if err != nil {
 		return err
 	}
+	if err := p.settle(); err != nil { // the engine has just started
+		return err
+	}
+	p.becalm(true)
+	defer p.becalm(false)
 	if err := p.engine.Do(p.ctx, "a room is set up", func(tx *bot.Tx) error {
 		room := &bot.Room{Adapter: at.net.Name(), Address: r.ID, Name: r.Name, Joined: true, Encrypted: r.Encrypted, Lang: lang, Zone: a.opts["tz"]}
 		if err := tx.SaveRoom(room); err != nil {
