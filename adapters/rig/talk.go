@@ -295,6 +295,7 @@ func (p *player) again() error {
 	if err := p.stop(); err != nil {
 		return err
 	}
+	*p.rand = mathrand.ChaCha8{} // UnmarshalBinary would keep what is left in its buffer
 	if err := p.rand.UnmarshalBinary(p.drawn); err != nil {
 		return err
 	}
@@ -844,7 +845,7 @@ func mentions(at *place, text string) []string {
 }
 
 // target is the message of the bot that a reply or reaction is meant for: the one that shows a code, else its last to that
-// person, else its last.
+// person, else its last to nobody in particular, else its last.
 func (p *player) target(at *place, person, code string) (Message, error) {
 	all := at.net.Messages(at.id)
 	slices.Reverse(all)
@@ -861,8 +862,10 @@ func (p *player) target(at *place, person, code string) (Message, error) {
 		}
 		return all[i], nil
 	}
-	if i := slices.IndexFunc(all, func(m Message) bool { return m.To == person }); i >= 0 {
-		return all[i], nil
+	for _, to := range []string{person, ""} { // what was said to somebody else is hardly meant
+		if i := slices.IndexFunc(all, func(m Message) bool { return m.To == to }); i >= 0 {
+			return all[i], nil
+		}
 	}
 	return all[0], nil
 }
