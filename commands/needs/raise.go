@@ -104,8 +104,11 @@ func steps(t *bot.Turn, d bot.Draft) []bot.Step {
 	return all
 }
 
+// limited takes a text as it stands, in one line.
 func limited(limit int) func(*bot.Turn, string) (string, error) {
-	return func(_ *bot.Turn, text string) (string, error) { return text, checkText(text, limit) }
+	return func(_ *bot.Turn, text string) (string, error) {
+		return strings.Join(strings.Fields(text), " "), checkText(text, limit)
+	}
 }
 
 // saysMany is whether the words for what is needed say for how many, or how many of it.
@@ -253,7 +256,7 @@ func review(t *bot.Turn, d bot.Draft) any {
 	n := read(t, d)
 	var r Review
 	for i, s := range steps(t, d) {
-		r.Lines = append(r.Lines, Line{Number: i + 1, Text: n.line(s.Field)})
+		r.Lines = append(r.Lines, Line{Number: i + 1, Text: n.line(d, s.Field)})
 	}
 	c, err := t.Chapter(t.Room.Chapter)
 	switch {
@@ -268,9 +271,12 @@ func review(t *bot.Turn, d bot.Draft) any {
 }
 
 // line is what was answered to one question.
-func (n need) line(field string) any {
+func (n need) line(d bot.Draft, field string) any {
 	switch field {
 	case "what":
+		if n.Category == other && d["words"] != "" {
+			return What{Category: categoryName(other)} // the words have their own line
+		}
 		return n.what()
 	case "words":
 		return Words{Text: n.Text}
