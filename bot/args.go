@@ -40,6 +40,13 @@ func (t *Turn) arguments(n *node, rest string) (Args, error) {
 		}
 		a.vals[p.Name] = v
 	}
+	if rest != "" && len(n.subs) > 0 {
+		first, _ := cut(rest)
+		if w := n.nearest(first, t.Lang); w.node != nil {
+			return a, Refuse(DidYouMean{Command: t.e.suggest(w, t.Lang)})
+		}
+		example = t.e.Spell(t.Lang, "starling") + " " + locales.Safe(strings.TrimPrefix(string(t.e.Spell(t.Lang, n.path...)), "/"))
+	}
 	if rest != "" && len(n.Params) > 0 || rest != "" && n.Do != nil && len(n.Params) == 0 {
 		return a, wrong(TooMuch{Text: markup.Truncate(rest, 60)})
 	}

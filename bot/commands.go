@@ -25,6 +25,7 @@ type node struct {
 type word struct {
 	node *node
 	lang string // of the word; the first that has it
+	text string // as it is written there
 }
 
 // Info is a command as help, documentation and completion see it.
@@ -78,7 +79,7 @@ func (n *node) index(l *locales.Bundle) error {
 				if old, ok := n.words[f]; ok && old.node != s {
 					return fmt.Errorf("the word %q (%s) means both %s and %s", w, lang.Code, strings.Join(old.node.path, " "), strings.Join(s.path, " "))
 				} else if !ok {
-					n.words[f] = word{s, lang.Code}
+					n.words[f] = word{s, lang.Code, w}
 				}
 			}
 		}
@@ -196,7 +197,7 @@ func (t *commandTable) match(s string, meant bool) (n *node, rest, lang, first s
 	}
 	w, ok := t.root.words[markup.FoldWord(first)]
 	if help, asked := t.help[markup.FoldWord(first)]; !ok && asked && (meant || utf8.RuneCountInString(first) > 2) {
-		w = word{t.at("starling"), help}
+		w = word{t.at("starling"), help, first}
 	}
 	if w.node == nil {
 		return nil, "", "", first
@@ -222,31 +223,40 @@ func cut(s string) (first, rest string) {
 	return s[:i], strings.TrimSpace(s[i:])
 }
 
-// nearest is the command whose word is at most two letters away; nil when none is, or two are.
-func (t *commandTable) nearest(typed string) (n *node, lang string) {
+// nearest is the sub-command whose word is at most two letters away; its node is nil when none is. Words of lang go first.
+func (n *node) nearest(typed, lang string) (best word) {
 	f := markup.FoldWord(typed)
 	length := utf8.RuneCountInString(f)
 	if length < 3 || length > 40 {
-		return nil, ""
+		return best
 	}
 	limit := 2
 	if length < 6 {
 		limit = 1
 	}
-	best := limit + 1
-	for w, x := range t.root.words {
-		d := levenshtein.ComputeDistance(f, w)
-		switch {
-		case d < best:
-			best, n, lang = d, x.node, x.lang
-		case d == best && n != nil && x.node == n && x.lang < lang:
-			lang = x.lang
-		case d == best && n != nil && x.node != n:
-			// Two are as near: suggest the first in the table, the same every time.
-			if slices.Index(t.root.subs, x.node) < slices.Index(t.root.subs, n) {
-				n, lang = x.node, x.lang
-			}
+	// The same every time: by distance, then the reader's own words, then the order of the table and of the alphabet.
+	rank := func(d int, w word) string {
+		foreign := 1
+		if w.lang == lang {
+			foreign = 0
+		}
+		return fmt.Sprintf("%d %d %04d %s", d, foreign, slices.Index(n.subs, w.node), w.text)
+	}
+	first := ""
+	for folded, w := range n.words {
+		d := levenshtein.ComputeDistance(f, folded)
+		if r := rank(d, w); d <= limit && (first == "" || r < first) {
+			first, best = r, w
 		}
 	}
-	return n, lang
+	return best
+}
+
+// suggest writes the nearest command as it is called in a language: by the word that was nearly typed, when that is one of its.
+func (e *Engine) suggest(w word, lang string) locales.Safe {
+	spelled := e.Spell(lang, w.node.path...)
+	if w.lang != lang {
+		return spelled
+	}
+	return locales.Safe(string(spelled)[:strings.LastIndexAny(string(spelled), "/ ")+1] + w.text)
 }

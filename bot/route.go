@@ -131,7 +131,7 @@ func (tx *Tx) text(in *Incoming, here *Room) error {
 	case d != nil || topic != "": // an answer
 	case c.node != nil: // a command
 	case c.sigil && !c.named:
-		if n, _ := tx.e.commands.nearest(c.word); n == nil {
+		if tx.e.commands.root.nearest(c.word, "").node == nil {
 			return nil // another program's command
 		}
 	case c.named: // spoken to, not understood
@@ -308,14 +308,11 @@ func (t *Turn) notUnderstood(c call) error {
 	if help := t.e.commands.at("starling"); c.word == "" && help != nil { // only named
 		return t.run(help, "")
 	}
-	if n, lang := t.e.commands.nearest(c.word); n != nil {
-		if w := t.e.cfg.Locales.Words("command." + n.Name)[t.Lang]; len(w) > 0 && (t.Here.Lang != "" || t.Here.Direct) {
-			lang = t.Lang
-		}
+	if w := t.e.commands.root.nearest(c.word, t.Lang); w.node != nil {
 		if t.Here.Lang == "" && !t.Here.Direct {
-			t.Lang = lang
+			t.Lang = w.lang
 		}
-		return t.Done(DidYouMean{Command: t.e.Spell(lang, n.path...)})
+		return t.Done(DidYouMean{Command: t.e.suggest(w, t.Lang)})
 	}
 	return t.Done(NotUnderstood{Help: t.Command("starling")})
 }

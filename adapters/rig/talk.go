@@ -599,6 +599,9 @@ func memberNamed(s string) Member {
 func (p *player) newRoom(a act) (*place, Room, error) {
 	name := a.words[0]
 	r := Room{ID: "!" + name, Name: name, Encrypted: true, Members: members(a.opts["members"])}
+	if person, direct := strings.CutPrefix(name, "@"); direct {
+		r.ID, r.Name, r.Direct = directRoom(name), person, true
+	}
 	if len(a.words) == 2 {
 		if a.words[1] != "plain" && a.words[1] != "encrypted" {
 			return nil, r, fmt.Errorf("a room is plain or encrypted, not %q", a.words[1])

@@ -43,7 +43,7 @@ func language(t *bot.Turn, a bot.Args) error {
 	if err := setLanguage(t, a.Text("language")); err != nil {
 		return err
 	}
-	return t.Done(LanguageSet{Lang: locales.Lang(a.Text("language"))})
+	return done(t, LanguageSet{Lang: locales.Lang(a.Text("language"))})
 }
 
 // setLanguage makes it the room's, and this turn's where it is spoken in the room itself.
@@ -75,28 +75,28 @@ func alerts(t *bot.Turn, a bot.Args) error {
 	if err := set(t, bot.SettingRaise, a.Text("who")); err != nil {
 		return err
 	}
-	return t.Done(RaiseSet{Raise: raise(t.Room)})
+	return done(t, RaiseSet{Raise: raise(t.Room)})
 }
 
 func confirm(t *bot.Turn, a bot.Args) error {
 	if err := set(t, bot.SettingConfirm, a.Text("how")); err != nil {
 		return err
 	}
-	return t.Done(ConfirmSet{Word: t.Room.ConfirmByWord()})
+	return done(t, ConfirmSet{Word: t.Room.ConfirmByWord()})
 }
 
 func pause(t *bot.Turn, _ bot.Args) error {
 	if err := set(t, bot.SettingPaused, "yes"); err != nil {
 		return err
 	}
-	return t.Done(Paused{Resume: t.Command("room", "resume")})
+	return done(t, Paused{Resume: t.Command("room", "resume")})
 }
 
 func resume(t *bot.Turn, _ bot.Args) error {
 	if err := set(t, bot.SettingPaused, ""); err != nil {
 		return err
 	}
-	return t.Done(Resumed{})
+	return done(t, Resumed{})
 }
 
 // alwaysOn is what nobody can be left without: help, the way back, and the way out.
@@ -112,7 +112,7 @@ func off(t *bot.Turn, a bot.Args) error {
 			return err
 		}
 	}
-	return t.Done(TurnedOff{Command: t.Command(command), On: t.Command("room", "on") + " " + bare(t.Command(command))})
+	return done(t, TurnedOff{Command: t.Command(command), On: t.Command("room", "on") + " " + bare(t.Command(command))})
 }
 
 func on(t *bot.Turn, a bot.Args) error {
@@ -121,7 +121,7 @@ func on(t *bot.Turn, a bot.Args) error {
 	if err := set(t, bot.SettingOff, strings.Join(rest, " ")); err != nil {
 		return err
 	}
-	return t.Done(TurnedOn{Command: t.Command(command)})
+	return done(t, TurnedOn{Command: t.Command(command)})
 }
 
 func ignore(t *bot.Turn, a bot.Args) error {
@@ -143,7 +143,7 @@ func ignore(t *bot.Turn, a bot.Args) error {
 	if err := t.SaveMember(t.Room.ID, *m); err != nil {
 		return err
 	}
-	return t.Done(Ignored{Name: p.Name, Heed: t.Command("room", "heed")})
+	return done(t, Ignored{Name: p.Name, Heed: t.Command("room", "heed")})
 }
 
 func heed(t *bot.Turn, a bot.Args) error {
@@ -159,7 +159,7 @@ func heed(t *bot.Turn, a bot.Args) error {
 	if err := t.SaveMember(t.Room.ID, *m); err != nil {
 		return err
 	}
-	return t.Done(Heeded{Name: p.Name})
+	return done(t, Heeded{Name: p.Name})
 }
 
 // ignored lists whom the bot does not listen to in this room.
@@ -181,5 +181,5 @@ func ignored(t *bot.Turn) error {
 			list.Names = append(list.Names, p.Name)
 		}
 	}
-	return t.Done(list)
+	return done(t, list)
 }

@@ -97,7 +97,7 @@ func name(t *bot.Turn, a bot.Args) error {
 	if err != nil {
 		return err
 	}
-	return t.Done(Named{Name: name})
+	return done(t, Named{Name: name})
 }
 
 // nameChapter gives the room's chapter a name, and a room without one a chapter.
@@ -136,7 +136,7 @@ func join(t *bot.Turn, a bot.Args) error {
 	if err := askToJoin(t, c); err != nil {
 		return err
 	}
-	return t.Done(JoinAsked{Chapter: c.Name})
+	return done(t, JoinAsked{Chapter: c.Name})
 }
 
 // joinLife is how long a chapter may take to answer.
@@ -291,7 +291,7 @@ var leaveDialogue = bot.Dialogue{
 		if err := t.LeaveChapter(t.Room); err != nil {
 			return err
 		}
-		return t.Done(LeftChapter{Chapter: chapter})
+		return done(t, LeftChapter{Chapter: chapter})
 	},
 }
 

@@ -13,6 +13,8 @@ type (
 		Language locales.Safe // the commands that change it
 		Timezone locales.Safe
 	}
+	// NothingKept is said to who shares no room with the bot.
+	NothingKept struct{}
 	// MyLanguage and MyZone: what counts for her from now on.
 	MyLanguage struct{ Lang locales.Lang }
 	MyZone     struct {
@@ -36,7 +38,7 @@ func known(t *bot.Turn) error {
 		return err
 	}
 	if len(rooms) == 0 {
-		return bot.Refuse(bot.Stranger{})
+		return bot.Refuse(NothingKept{})
 	}
 	return nil
 }

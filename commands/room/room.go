@@ -73,13 +73,27 @@ var myCommand = bot.Command{
 }
 
 var messages = []any{
-	Settings{}, LanguageSet{}, ZoneSet{}, RaiseSet{}, ConfirmSet{}, Paused{}, Resumed{}, TurnedOff{}, TurnedOn{}, CannotTurnOff{},
+	About{}, Settings{}, LanguageSet{}, ZoneSet{}, RaiseSet{}, ConfirmSet{}, Paused{}, Resumed{}, TurnedOff{}, TurnedOn{}, CannotTurnOff{},
 	Ignored{}, Heeded{}, IgnoredPeople{}, CannotIgnore{},
 	AskLanguage{}, AskChapter{}, ChapterHint{}, NameKnown{}, AskPart{}, JoinIt{}, AnotherName{}, AskCity{}, CityHint{}, AskWhichCity{}, Place{}, SoFar{}, Ready{},
 	Greeting{}, DirectGreeting{}, Again{}, AlreadySet{},
 	Named{}, NameTaken{}, UnfitName{}, NotSpeaking{}, NoChapter{}, InChapter{}, JoinAsked{}, AlreadyAsked{}, NobodyThere{},
 	JoinQuestion{}, JoinGranted{}, JoinDenied{}, LetIn{}, KeptOut{}, NotAsked{}, LeaveQuestion{}, LeftChapter{}, GoodbyeQuestion{}, Goodbye{},
-	Mine{}, MyLanguage{}, MyZone{},
+	Mine{}, NothingKept{}, MyLanguage{}, MyZone{},
+}
+
+// About puts the room's name before what is said of it in a direct chat.
+type About struct {
+	Room    string
+	Message any
+}
+
+// done answers; elsewhere than in the room itself it says which room was meant.
+func done(t *bot.Turn, msg any) error {
+	if t.Here.ID != t.Room.ID && t.Room.Name != "" {
+		msg = About{Room: t.Room.Name, Message: msg}
+	}
+	return t.Done(msg)
 }
 
 // raise says who may raise an alert, in words.

@@ -165,5 +165,5 @@ func setupDone(t *bot.Turn, d bot.Draft) error {
 	if chapter != nil {
 		r.Chapter = chapter.Name
 	}
-	return t.Done(r)
+	return done(t, r)
 }

@@ -77,5 +77,5 @@ func keepZone(t *bot.Turn, name string) error {
 	if err := setZone(t, name); err != nil {
 		return err
 	}
-	return t.Done(ZoneSet{Zone: locales.Zone(name), Now: locales.Clock{At: t.Now(), Zone: name}})
+	return done(t, ZoneSet{Zone: locales.Zone(name), Now: locales.Clock{At: t.Now(), Zone: name}})
 }
