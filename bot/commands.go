@@ -146,12 +146,13 @@ func (e *Engine) FindCommand(text string) (Info, bool) {
 
 // call is a message read as a command.
 type call struct {
-	node  *node
-	rest  string
-	lang  string // of the words used
-	named bool   // the bot was named, mentioned or spoken to
-	sigil bool   // it began with / or !
-	word  string // the first word, when it is no command
+	node   *node
+	rest   string
+	lang   string // of the words used
+	named  bool   // the bot was named, mentioned or spoken to
+	called bool   // by its name, at the beginning of the text
+	sigil  bool   // it began with / or !
+	word   string // the first word, when it is no command
 }
 
 // read looks whether a text is meant as a command. spoken says that the bot is certainly meant (mentioned, direct).
@@ -159,7 +160,7 @@ func (t *commandTable) read(text string, spoken bool) call {
 	c := call{named: spoken}
 	s := strings.TrimSpace(text)
 	if after, ok := t.stripName(s); ok {
-		s, c.named = after, true
+		s, c.named, c.called = after, true, true
 	}
 	switch {
 	case strings.HasPrefix(s, "//"):

@@ -13,8 +13,11 @@ import (
 	"starling/locales/markup"
 )
 
-// A dialogue left alone this long is over.
-const dialogueLife = 48 * time.Hour
+// A dialogue left alone this long is over; so is a person's oldest in a room when she has more open than that.
+const (
+	dialogueLife = 48 * time.Hour
+	maxDialogues = 8
+)
 
 const (
 	topicDialogue = "dialogue"
@@ -69,6 +72,10 @@ func (t *Turn) Start(name string, known Draft) error {
 		d.ID, d.Kind, d.Room, t.Hash("thread", d.Thread), d.Person, t.Seal("dialogues", "state", d.ID, "{}"), t.now.UnixMilli(), t.now.Add(dialogueLife).UnixMilli()); err != nil {
 		return err
 	}
+	if err := t.Exec(`DELETE FROM dialogues WHERE room = $1 AND person = $2 AND id NOT IN (SELECT id FROM dialogues WHERE room = $1 AND person = $2 ORDER BY id DESC LIMIT $3)`,
+		d.Room, d.Person, maxDialogues); err != nil {
+		return err
+	}
 	return t.next(d, nil)
 }
 
@@ -101,7 +108,9 @@ func (tx *Tx) dialoguesOf(room RoomID, person PersonID) ([]*dialogue, error) {
 		if err := json.Unmarshal([]byte(state), d); err != nil {
 			return err
 		}
-		all = append(all, d)
+		if _, ok := tx.e.dialogues[d.Kind]; ok { // else of a capability that is gone
+			all = append(all, d)
+		}
 		return nil
 	})
 	return all, err
@@ -130,9 +139,25 @@ func (t *Turn) enter(d *dialogue) error {
 		if err != nil {
 			return err
 		}
-		return t.about(r)
+		if err := t.about(r); err != nil {
+			return err
+		}
+		if t.Member == nil || !t.Member.Present || t.Member.Ignored || !r.Joined {
+			return errNotMember
+		}
 	}
 	return nil
+}
+
+// errNotMember says that a person is no longer in the room that her dialogue is about.
+var errNotMember = errors.New("not in the room that it is about")
+
+// leaveRoom ends the dialogue of a person who is no longer in the room that it is about.
+func (t *Turn) leaveRoom(d *dialogue) error {
+	if err := t.endDialogue(d); err != nil {
+		return err
+	}
+	return t.Done(Stranger{})
 }
 
 // bare is whether a text outside thread and reply can only be an answer: a number or word of the open choice, back,
@@ -217,9 +242,27 @@ func (t *Turn) Render(msg any) (string, error) {
 	return t.e.cfg.Locales.Render(r, msg)
 }
 
+// dialogueReaction takes a reaction on something that the bot said in a dialogue. On an earlier question it only counts where it
+// cannot be meant for another thing than what is asked now: what is confirmed is what the last review showed.
+func (t *Turn) dialogueReaction(d *dialogue, row RowID, in *Incoming) error {
+	emoji := markup.Reaction(in.Text)
+	if row >= d.Asked || emoji == "❌" {
+		return t.dialogueAnswer(d, in)
+	}
+	if emoji != "✅" || d.At != stepReview {
+		return nil
+	}
+	if err := t.enter(d); err != nil {
+		return err
+	}
+	return t.again(d, nil)
+}
+
 // dialogueAnswer takes one answer.
 func (t *Turn) dialogueAnswer(d *dialogue, in *Incoming) error {
-	if err := t.enter(d); err != nil {
+	if err := t.enter(d); errors.Is(err, errNotMember) {
+		return t.leaveRoom(d)
+	} else if err != nil {
 		return err
 	}
 	if in.Kind == KindText && strings.TrimSpace(in.Text) == "" {
@@ -259,6 +302,7 @@ func (t *Turn) dialogueAnswer(d *dialogue, in *Incoming) error {
 		}
 		d.Skipped[s.Field] = true
 		delete(d.Draft, s.Field)
+		delete(d.From, s.Field)
 		d.Single = false
 		return t.next(d, nil)
 	case !a.Typed:
@@ -299,8 +343,13 @@ func (t *Turn) take(d *dialogue, s Step, value, message string) error {
 
 // changeAnswer takes the edit of an earlier answer: it counts, and what was shown because of it is edited.
 func (t *Turn) changeAnswer(d *dialogue, field, text string) error {
-	if err := t.enter(d); err != nil {
+	if err := t.enter(d); errors.Is(err, errNotMember) {
+		return t.leaveRoom(d)
+	} else if err != nil {
 		return err
+	}
+	if strings.TrimSpace(text) == "" {
+		return Refuse(Empty{})
 	}
 	for _, s := range t.e.dialogues[d.Kind].Steps(t, d.Draft) {
 		if s.Field != field {
@@ -354,6 +403,10 @@ func (t *Turn) leave(d *dialogue) error {
 
 // goBack asks the question before this one again.
 func (t *Turn) goBack(d *dialogue, steps []Step, i int) error {
+	if d.Single { // it came from the review
+		d.Single = false
+		return t.next(d, nil)
+	}
 	for i--; i >= 0; i-- {
 		s := steps[i]
 		if _, asked := d.From[s.Field]; asked || d.Skipped[s.Field] {
@@ -384,10 +437,7 @@ func (t *Turn) review(d *dialogue, form Dialogue, steps []Step, a Answer, f stri
 		}
 		return t.finish(d, form)
 	case a.Typed && t.e.words.back[f]:
-		if len(steps) == 0 {
-			return t.again(d, FirstStep{})
-		}
-		return t.change(d, steps[len(steps)-1])
+		return t.goBack(d, steps, len(steps))
 	}
 	n, err := strconv.Atoi(markup.Digits(strings.TrimSpace(markup.Reaction(in.Text))))
 	if err == nil && n >= 1 && n <= len(steps) {
@@ -408,12 +458,17 @@ func (t *Turn) change(d *dialogue, s Step) error {
 
 // finish does what the dialogue was for. In a thread the room sees the end in the room itself.
 func (t *Turn) finish(d *dialogue, form Dialogue) error {
+	reply := t.reply
 	if d.Thread != "" {
 		t.thread = ""
 		t.reply = d.Command
 	}
 	t.origin = d.Command
-	return form.Done(t, d.Draft)
+	err := form.Done(t, d.Draft)
+	if err != nil { // the dialogue stays open, and why is said in it
+		t.thread, t.reply = d.Thread, reply
+	}
+	return err
 }
 
 // next asks the first question that has no answer yet, shows the review, or finishes.

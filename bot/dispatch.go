@@ -649,9 +649,10 @@ func (t *Turn) hooks(failed string, hook func(Capability) func(*Turn) error) err
 }
 
 // underWay is whether a call is being made in a room.
-func (d *dispatcher) underWay(room RoomID) bool {
+func (d *dispatcher) underWay(adapter, address string) bool {
+	id, ok := d.e.cache.roomAt(adapter, d.e.box.Hash("room", address))
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	q := d.rooms[room]
-	return q != nil && q.busy
+	q := d.rooms[id]
+	return ok && q != nil && q.busy
 }

@@ -2,6 +2,8 @@ package bot
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,27 +24,51 @@ type inbox struct {
 	adapter string
 }
 
-// Deliver hands over what was received, in order, and returns when all that matters in it is stored.
+// Deliver hands over what was received, in order, and returns when all that matters in it is stored. What the engine itself
+// stumbles over is logged and not asked for again: it would stumble each time.
 func (b inbox) Deliver(ctx context.Context, in ...Incoming) error {
 	done := make([]<-chan error, len(in))
 	for i := range in {
-		m := in[i]
-		m.Adapter = b.adapter
-		done[i] = b.e.submit("incoming "+string(m.Kind), func(tx *Tx) error { return tx.receive(&m) })
+		done[i] = b.hand(in[i], false)
 	}
-	var err error
-	for _, d := range done {
-		select {
-		case one := <-d:
-			err = errors.Join(err, one)
-		case <-b.e.stopped:
-			return ErrStopped
-		case <-ctx.Done():
-			return ctx.Err()
+	var failed error
+	for i, d := range done {
+		err := b.wait(ctx, d)
+		if errors.Is(err, errEarly) {
+			short, cancel := context.WithTimeout(ctx, earlyWait)
+			_ = b.e.Wait(short, func(Status) bool { return !b.e.out.underWay(b.adapter, in[i].Room) }) // or not: it is looked at again now
+			cancel()
+			err = b.wait(ctx, b.hand(in[i], true))
+		}
+		if err != nil && (ours(err) || ctx.Err() != nil) {
+			failed = errors.Join(failed, err)
 		}
 	}
-	return err
+	return failed
 }
+
+// hand gives one thing to the writer; late says that what it is about had its time to arrive.
+func (b inbox) hand(in Incoming, late bool) <-chan error {
+	in.Adapter = b.adapter
+	return b.e.submit("incoming "+string(in.Kind), func(tx *Tx) error { return tx.receive(&in, late) })
+}
+
+func (b inbox) wait(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-b.e.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// errEarly says that a reaction may be on a message that is just being sent: people can see it before the bot hears from the
+// network that they do. earlyWait is how long that call is waited for, by the machine's clock.
+var errEarly = errors.New("a reaction came before the message that it is on")
+
+const earlyWait = time.Second
 
 func (b inbox) Rooms(ctx context.Context, adapter string) ([]string, error) {
 	var all []string
@@ -73,7 +99,7 @@ func (b inbox) InviterAllowance(ctx context.Context, adapter, inviter string, pe
 }
 
 // receive handles one thing that came in.
-func (tx *Tx) receive(in *Incoming) error {
+func (tx *Tx) receive(in *Incoming, late bool) error {
 	switch in.Kind {
 	case KindRoom:
 		return tx.roomChanged(in)
@@ -92,7 +118,7 @@ func (tx *Tx) receive(in *Incoming) error {
 	case KindDeletion:
 		return tx.deleted(in, here)
 	case KindReactionOn, KindReactOff:
-		return tx.reacted(in, here)
+		return tx.reacted(in, here, late)
 	}
 	return nil
 }
@@ -129,6 +155,8 @@ func (tx *Tx) text(in *Incoming, here *Room) error {
 	}
 	switch {
 	case d != nil || topic != "": // an answer
+	case strings.TrimSpace(in.Text) == "" && len(in.Files) > 0:
+		return nil // a photo: nothing to understand
 	case c.node != nil: // a command
 	case c.sigil && !c.named:
 		if tx.e.commands.root.nearest(c.word, "").node == nil {
@@ -161,7 +189,9 @@ func (tx *Tx) text(in *Incoming, here *Room) error {
 		if in.Text, err = clean(in.Text); err != nil {
 			return err
 		}
-		c.rest = markup.Clean(c.rest)
+		if c.rest, err = clean(c.rest); err != nil {
+			return err
+		}
 		switch {
 		case d != nil:
 			return t.dialogueAnswer(d, in)
@@ -176,7 +206,7 @@ func (tx *Tx) text(in *Incoming, here *Room) error {
 
 // answers says whether a text answers something: an open dialogue of its author, or a message of the bot.
 func (tx *Tx) answers(in *Incoming, here *Room, c call) (d *dialogue, row RowID, topic, ref string, err error) {
-	if c.node != nil && (c.sigil || c.named && !here.Direct) {
+	if c.node != nil && (c.sigil || c.called && !here.Direct) {
 		return nil, 0, "", "", nil // a command is a command everywhere
 	}
 	row, topic, ref, _, _, err = tx.posted(here.ID, in.ReplyTo)
@@ -359,7 +389,9 @@ func (t *Turn) attempt(do func() error) error {
 		if refused.Cause != nil {
 			t.e.log.Warn().Err(refused.Cause).Msg("a command was refused")
 		}
-		return t.Done(refused.Message, t.refusal...)
+		if err = t.Done(refused.Message, t.refusal...); err == nil || ours(err) {
+			return err
+		}
 	}
 	t.e.log.Error().Err(err).Int64("room", int64(t.Here.ID)).Msg("a handler failed")
 	t.e.countError()
@@ -369,7 +401,11 @@ func (t *Turn) attempt(do func() error) error {
 // guard turns a panic into an error.
 func guard(do func() error) (err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		switch r := recover().(type) {
+		case nil:
+		case error:
+			err = fmt.Errorf("panic: %w\n%s", r, debug.Stack())
+		default:
 			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
 	}()
@@ -380,9 +416,18 @@ func guard(do func() error) (err error) {
 func ours(err error) bool {
 	var lite sqlite3.Error
 	if errors.As(err, &lite) {
-		return lite.Code != sqlite3.ErrConstraint && lite.Code != sqlite3.ErrError
+		switch lite.Code {
+		case sqlite3.ErrConstraint, sqlite3.ErrError, sqlite3.ErrMismatch, sqlite3.ErrRange, sqlite3.ErrTooBig:
+			return errors.Is(err, errStore)
+		}
+		return true
 	}
-	return errors.Is(err, context.Canceled) || errors.Is(err, ErrStopped)
+	for _, e := range []error{errStore, ErrStopped, context.Canceled, context.DeadlineExceeded, sql.ErrConnDone, sql.ErrTxDone, driver.ErrBadConn} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // run calls a command: where, who, with what.
@@ -473,8 +518,11 @@ var whichRoom = Dialogue{
 }
 
 // reacted routes a reaction to what it was put on.
-func (tx *Tx) reacted(in *Incoming, here *Room) error {
+func (tx *Tx) reacted(in *Incoming, here *Room, late bool) error {
 	row, topic, ref, _, _, err := tx.posted(here.ID, in.Target)
+	if err == nil && row == 0 && !late && tx.e.out.underWay(in.Adapter, in.Room) {
+		return errEarly
+	}
 	if err != nil || row == 0 || topic == "" {
 		return err
 	}
@@ -505,7 +553,7 @@ func (tx *Tx) reacted(in *Incoming, here *Room) error {
 		}
 		for _, o := range open {
 			if fmt.Sprint(o.ID) == ref && in.Kind == KindReactionOn {
-				return t.dialogueAnswer(o, in)
+				return t.dialogueReaction(o, row, in)
 			}
 		}
 		return nil
@@ -601,7 +649,7 @@ func (tx *Tx) roomChanged(in *Incoming) error {
 	if c.Joined {
 		r.Encrypted = r.Encrypted || c.Encrypted
 		r.Direct = c.Direct
-		if name := markup.Truncate(markup.Clean(c.Name), 80); name != "" {
+		if name := markup.Truncate(markup.Clean(c.Name), 80); name != "" && !c.Direct { // that of a direct chat is a person's
 			r.Name = name
 		}
 	}
@@ -723,6 +771,9 @@ func (e *Engine) table() error {
 			if other, taken := e.letters[k.Letter]; taken {
 				return fmt.Errorf("%s and %s both begin their codes with %s", other, k.Name, k.Letter)
 			}
+			if _, taken := e.kinds[k.Name]; taken {
+				return fmt.Errorf("two kinds of record are called %s", k.Name)
+			}
 			e.kinds[k.Name], e.letters[k.Letter] = k, k.Name
 		}
 		for _, d := range c.Dialogues {
@@ -731,8 +782,18 @@ func (e *Engine) table() error {
 			}
 			e.dialogues[d.Name] = d
 		}
-		maps.Copy(e.topics, c.Topics)
-		maps.Copy(e.timers, c.Timers)
+		for name, topic := range c.Topics {
+			if _, taken := e.topics[name]; taken || name == topicDialogue {
+				return fmt.Errorf("two topics are called %s", name)
+			}
+			e.topics[name] = topic
+		}
+		for name, timer := range c.Timers {
+			if _, taken := e.timers[name]; taken {
+				return fmt.Errorf("two timers are called %s", name)
+			}
+			e.timers[name] = timer
+		}
 	}
 	return nil
 }
