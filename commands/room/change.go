@@ -49,7 +49,6 @@ func language(t *bot.Turn, a bot.Args) error {
 // setLanguage makes it the room's, and this turn's where it is spoken in the room itself.
 func setLanguage(t *bot.Turn, lang string) error {
 	t.Room.Lang = lang
-	delete(t.Room.Settings, settingGreeted)
 	if t.Here.ID == t.Room.ID {
 		t.Lang = lang
 	}

@@ -36,9 +36,13 @@ const askedFor = 48 * time.Hour
 
 // greet says hello where the bot has just come in.
 func greet(t *bot.Turn) error {
+	if t.Room.Settings[settingGreeted] != "" || t.Room.Direct && t.Person == nil {
+		return nil // a network may tell twice that the bot came in
+	}
+	if err := set(t, settingGreeted, strconv.FormatInt(t.Now().Unix(), 10)); err != nil {
+		return err
+	}
 	switch {
-	case t.Room.Direct && t.Person == nil:
-		return nil
 	case t.Room.Direct:
 		rooms, err := t.RoomsOf(t.Person.ID)
 		if err != nil {
@@ -50,9 +54,6 @@ func greet(t *bot.Turn) error {
 	}
 	var err error
 	if t.Lang, err = inviterLang(t); err != nil {
-		return err
-	}
-	if err := set(t, settingGreeted, strconv.FormatInt(t.Now().Unix(), 10)); err != nil {
 		return err
 	}
 	var g Greeting

@@ -9,7 +9,7 @@ import (
 
 // Settings of a room that only this package reads.
 const (
-	settingGreeted = "greeted" // when the bot asked a new room for its language, in seconds since 1970
+	settingGreeted = "greeted" // when the bot said hello, in seconds since 1970
 	settingJoining = "joining" // the chapter that the room asked to join, and when
 )
 

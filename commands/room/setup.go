@@ -103,7 +103,7 @@ func chapterStep(d bot.Draft, now *bot.Chapter) bot.Step {
 		if now != nil {
 			return "", bot.Refuse(NameTaken{Name: name})
 		}
-		d["taken"] = name
+		d["taken"] = other.Name
 		return "", bot.ErrUnsettled
 	}}
 	switch {
