@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/diff"
 
 	"starling/adapters/rig"
 	"starling/bot"
@@ -47,7 +47,7 @@ func TestTalkSurvivesCrashes(t *testing.T) {
 			for range crashesEach {
 				at := draw.IntN(len(points))
 				if got, _ := playWithCrash(t, a, at); !slices.Equal(got, want) {
-					t.Errorf("after a crash %s (point %d) the rooms show something else (-want +got):\n%s", points[at], at, cmp.Diff(want, got))
+					t.Errorf("after a crash %s (point %d) the rooms show something else:\n%s", points[at], at, diff.Diff("want", []byte(strings.Join(want, "\n")+"\n"), "got", []byte(strings.Join(got, "\n")+"\n")))
 				}
 			}
 		})

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/diff"
 	"github.com/rs/zerolog"
 
 	"starling/adapters/rig"
@@ -98,5 +98,5 @@ func playOne(t *testing.T, name string, a *rig.Archive) {
 		}
 		return
 	}
-	t.Errorf("%s says something else (-want +got; -update takes it over):\n%s", name, cmp.Diff(strings.Split(a.Want, "\n"), strings.Split(got, "\n")))
+	t.Errorf("%s says something else (-update takes it over):\n%s", name, diff.Diff("want", []byte(a.Want), "got", []byte(got)))
 }

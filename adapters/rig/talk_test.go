@@ -13,7 +13,7 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/diff"
 
 	"starling/adapters/rig"
 	"starling/bot"
@@ -274,7 +274,7 @@ func TestPlayer(t *testing.T) {
 					}
 				}
 				if out.String() != a.Want {
-					t.Errorf("-want +got:\n%s", cmp.Diff(strings.Split(a.Want, "\n"), strings.Split(out.String(), "\n")))
+					t.Errorf("%s", diff.Diff("want", []byte(a.Want), "got", out.Bytes()))
 				}
 			}
 		})
