@@ -117,8 +117,14 @@ func (tx *Tx) LeaveChapter(room *Room) error {
 	if err := tx.SaveRoom(room); err != nil {
 		return err
 	}
-	if err := tx.Exec(`DELETE FROM follows WHERE room = $1`, room.ID); err != nil {
+	followed, err := tx.Following(room.ID)
+	if err != nil {
 		return err
+	}
+	for _, f := range followed {
+		if _, err := tx.EndFollow(room.ID, f.Chapter); err != nil {
+			return err
+		}
 	}
 	rest, err := tx.roomsWhere(`chapter = $1`, id)
 	if err != nil {

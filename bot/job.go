@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -11,7 +12,7 @@ import (
 )
 
 const (
-	jobsAtOnce = 4
+	jobsAtOnce = 4 // of each kind
 	jobTimeout = 30 * time.Second
 )
 
@@ -29,17 +30,17 @@ type JobDirect struct {
 type jobRunner struct {
 	e      *Engine
 	wakeUp chan struct{}
-	slots  chan struct{}
 
 	// Under the engine's lock:
-	running map[string]bool // by id, until the result is handed in
-	resting int             // of these, what waits to be tried again
-	woken   int             // wakes so far
-	begun   int             // of these, what was answered by a look at the table
+	slots   map[string]chan struct{} // by kind: one that hangs holds up none of another kind
+	running map[string]bool          // by id, until the result is stored
+	resting int                      // of these, what waits to be tried again
+	woken   int                      // wakes so far
+	begun   int                      // of these, what was answered by a look at the table
 }
 
 func newJobRunner(e *Engine) *jobRunner {
-	return &jobRunner{e: e, wakeUp: make(chan struct{}, 1), running: map[string]bool{}, slots: make(chan struct{}, jobsAtOnce)}
+	return &jobRunner{e: e, wakeUp: make(chan struct{}, 1), running: map[string]bool{}, slots: map[string]chan struct{}{}}
 }
 
 func (j *jobRunner) wake() {
@@ -66,8 +67,10 @@ func (j *jobRunner) start(ctx context.Context) {
 			j.e.mu.Lock()
 			woken := j.woken
 			j.e.mu.Unlock()
-			if err := j.begin(ctx); err != nil && !errors.Is(err, ErrStopped) {
+			if err := j.begin(ctx); err != nil && ctx.Err() == nil {
 				j.e.log.Error().Err(err).Msg("jobs cannot be read")
+				j.e.countError()
+				j.e.clock.AfterFunc(storeAgain, j.wake)
 			}
 			j.e.mu.Lock()
 			j.begun = woken
@@ -85,97 +88,132 @@ type jobRow struct {
 	until                time.Time
 }
 
+// begin starts every job that is not running yet.
 func (j *jobRunner) begin(ctx context.Context) error {
-	var all []jobRow
-	err := j.e.Do(ctx, "jobs", func(tx *Tx) error {
-		return tx.Each(`SELECT id, kind, topic, ref, room, person, payload, until FROM jobs ORDER BY id`, nil, func(row Row) error {
-			var r jobRow
-			var sealed []byte
-			var until int64
-			if err := row.Scan(&r.id, &r.kind, &r.topic, &r.ref, &r.room, &r.person, &sealed, &until); err != nil {
-				return err
-			}
-			payload, err := tx.Open("jobs", "payload", r.id, sealed)
-			r.payload, r.until = []byte(payload), fromMillis(until)
-			all = append(all, r)
-			return err
-		})
-	})
+	rows, err := j.e.db.Query(ctx, `SELECT id, kind FROM jobs ORDER BY id`)
 	if err != nil {
 		return err
 	}
-	for _, r := range all {
+	defer rows.Close()
+	for rows.Next() {
+		var id, kind string
+		if err := rows.Scan(&id, &kind); err != nil {
+			return err
+		}
 		j.e.mu.Lock()
-		busy := j.running[r.id]
-		j.running[r.id] = true
+		busy := j.running[id]
+		j.running[id] = true
+		if j.slots[kind] == nil {
+			j.slots[kind] = make(chan struct{}, jobsAtOnce)
+		}
+		slot := j.slots[kind]
 		j.e.mu.Unlock()
 		if busy {
 			continue
 		}
 		j.e.goes(func() {
-			select {
-			case j.slots <- struct{}{}:
-				defer func() { <-j.slots }()
-			case <-ctx.Done():
-				return
-			}
-			j.do(ctx, r)
+			j.do(ctx, id, slot)
 			j.e.mu.Lock()
-			delete(j.running, r.id)
+			delete(j.running, id)
 			j.e.mu.Unlock()
 			j.e.note()
 		})
 	}
-	return nil
+	return rows.Err()
 }
 
 // do runs one job to its end and hands the result in, once.
-func (j *jobRunner) do(ctx context.Context, r jobRow) {
+func (j *jobRunner) do(ctx context.Context, id string, slot chan struct{}) {
 	pause := backoff.NewExponentialBackOff()
 	pause.RandomizationFactor = 0 // a conversation played again waits as long; four jobs at once are no herd
-	result := &JobResult{ID: r.id, Kind: r.kind}
 	for {
-		out, err := j.call(ctx, r)
-		if err == nil {
-			result.Result = out
-			break
+		select {
+		case slot <- struct{}{}:
+		case <-ctx.Done():
+			return
 		}
-		if ctx.Err() != nil {
+		r, result, err := j.try(ctx, id)
+		<-slot
+		if ctx.Err() != nil && result == nil {
 			return // after the restart it is begun again
 		}
-		var known *SendError
 		wait := pause.NextBackOff()
-		if errors.As(err, &known) {
-			wait = max(wait, known.After)
+		var known *SendError
+		switch {
+		case r == nil && err == nil:
+			return // it was done, or forgotten
+		case r == nil:
+			j.e.log.Error().Err(err).Msg("a job cannot be read")
+			j.e.countError()
+		case result == nil:
+			if errors.As(err, &known) {
+				wait = max(wait, known.After)
+			}
+			if known != nil && known.Permanent || j.e.clock.Now().Add(wait).After(r.until) {
+				j.e.log.Warn().Err(err).Str("kind", r.kind).Msg("a job was given up")
+				result = &JobResult{ID: r.id, Kind: r.kind, Failed: true}
+			}
 		}
-		if known != nil && known.Permanent || j.e.clock.Now().Add(wait).After(r.until) {
-			j.e.log.Warn().Err(err).Str("kind", r.kind).Msg("a job was given up")
-			result.Failed = true
-			break
+		for result != nil {
+			err := j.e.Do(context.WithoutCancel(ctx), "job result", func(tx *Tx) error { return tx.jobDone(r, result) })
+			if err == nil || !j.rest(ctx, storeAgain) {
+				return
+			}
 		}
-		again := make(chan struct{})
-		j.rest(1)
-		stop := j.e.clock.AfterFunc(wait, func() { j.rest(-1); close(again) })
-		select {
-		case <-again:
-		case <-ctx.Done():
-			stop()
+		if !j.rest(ctx, wait) {
 			return
 		}
 	}
-	j.e.submit("job result", func(tx *Tx) error { return tx.jobDone(r, result) })
 }
 
-func (j *jobRunner) rest(by int) {
-	j.e.mu.Lock()
-	j.resting += by
-	j.e.mu.Unlock()
-	j.e.note()
+// rest waits; false when the engine ends meanwhile.
+func (j *jobRunner) rest(ctx context.Context, wait time.Duration) bool {
+	count := func(by int) {
+		j.e.mu.Lock()
+		j.resting += by
+		j.e.mu.Unlock()
+		j.e.note()
+	}
+	again := make(chan struct{})
+	count(1)
+	stop := j.e.clock.AfterFunc(wait, func() { count(-1); close(again) })
+	select {
+	case <-again:
+		return true
+	case <-ctx.Done():
+	case <-j.e.stopped:
+	}
+	stop()
+	return false
 }
 
-func (j *jobRunner) call(ctx context.Context, r jobRow) (result json.RawMessage, err error) {
+// try reads a job and runs it once. There is no row when it is no longer to be done, and no result when it failed.
+func (j *jobRunner) try(ctx context.Context, id string) (*jobRow, *JobResult, error) {
+	r := jobRow{id: id}
+	var sealed []byte
+	var until int64
+	err := j.e.db.QueryRow(ctx, `SELECT kind, topic, ref, room, person, payload, until FROM jobs WHERE id = $1`, id).
+		Scan(&r.kind, &r.topic, &r.ref, &r.room, &r.person, &sealed, &until)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.payload, err = j.e.box.Open(place("jobs", "payload", id), sealed); err != nil {
+		return &r, nil, &SendError{Err: err, Permanent: true}
+	}
+	r.until = fromMillis(until)
 	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
+	result := &JobResult{ID: id, Kind: r.kind}
+	if err := guard(func() (err error) { result.Result, err = j.call(ctx, r); return err }); err != nil {
+		return &r, nil, err
+	}
+	return &r, result, nil
+}
+
+func (j *jobRunner) call(ctx context.Context, r jobRow) (json.RawMessage, error) {
 	if r.kind == JobOpenDirect {
 		var p JobDirect
 		if err := json.Unmarshal(r.payload, &p); err != nil {
@@ -194,15 +232,14 @@ func (j *jobRunner) call(ctx context.Context, r jobRow) (result json.RawMessage,
 	}
 	for _, a := range j.e.adapters {
 		if runner, ok := a.(JobRunner); ok && slices.Contains(runner.Jobs(), r.kind) {
-			err = guard(func() (err error) { result, err = runner.RunJob(ctx, r.kind, r.payload); return err })
-			return result, err
+			return runner.RunJob(ctx, r.kind, r.payload)
 		}
 	}
 	return nil, &SendError{Err: errors.New("nobody runs jobs of this kind"), Permanent: true}
 }
 
-// jobDone takes a job's result in, once.
-func (tx *Tx) jobDone(r jobRow, result *JobResult) error {
+// jobDone takes a job's result in, once. A handler that breaks does not make the job be done again.
+func (tx *Tx) jobDone(r *jobRow, result *JobResult) error {
 	n, err := tx.Changed(`DELETE FROM jobs WHERE id = $1`, r.id)
 	if err != nil || n == 0 {
 		return err
@@ -211,17 +248,19 @@ func (tx *Tx) jobDone(r jobRow, result *JobResult) error {
 	if h == nil {
 		return nil
 	}
-	room, err := tx.Room(r.room)
-	if err != nil {
-		return err
-	}
-	person, err := tx.Person(r.person)
-	if err != nil {
-		return err
-	}
-	t, err := tx.turn(&Incoming{Adapter: room.Adapter, Room: room.Address, Kind: KindJobResult, Job: result}, room, person, "")
-	if err != nil {
-		return err
-	}
-	return t.attempt(func() error { return h(t, r.ref, Answer{Job: result}) })
+	return tx.try("a job's result could not be handled", r.topic, func() error {
+		room, err := tx.Room(r.room)
+		if err != nil {
+			return err
+		}
+		person, err := tx.Person(r.person)
+		if err != nil {
+			return err
+		}
+		t, err := tx.turn(&Incoming{Adapter: room.Adapter, Room: room.Address, Kind: KindJobResult, Job: result}, room, person, "")
+		if err != nil {
+			return err
+		}
+		return t.attempt(func() error { return h(t, r.ref, Answer{Job: result}) })
+	})
 }

@@ -126,7 +126,7 @@ func fullCode(id string) string {
 // readCode normalises what people type for a code: case, O and I and L, missing dash. letter is "" when none was typed.
 func readCode(typed string) (letter, digits string) {
 	s := strings.ToUpper(markup.Digits(strings.Trim(typed, "`.,:;!?()«»\"' \u2066\u2067\u2068\u2069")))
-	if l, rest, ok := strings.Cut(s, "-"); ok && len(l) == 1 {
+	if l, rest, ok := strings.Cut(dashes.Replace(s), "-"); ok && len(l) == 1 {
 		letter, s = l, rest
 	} else if len(s) == 5 {
 		letter, s = s[:1], s[1:]
@@ -137,6 +137,9 @@ func readCode(typed string) (letter, digits string) {
 	}
 	return letter, s
 }
+
+// dashes are what phones put in the place of a hyphen.
+var dashes = strings.NewReplacer("\u2010", "-", "\u2011", "-", "\u2012", "-", "\u2013", "-", "\u2014", "-", "\u2212", "-")
 
 // newID makes a ULID from the engine's clock and randomness.
 func (tx *Tx) newID() string {
@@ -174,7 +177,7 @@ func (tx *Tx) freeCode(letter, id string) (string, error) {
 	full := fullCode(id)
 	for n := 4; n < len(full); n++ {
 		code := letter + "-" + full[:n]
-		taken, err := tx.One(`SELECT 1 FROM records WHERE code = $1`, []any{code}, new(int))
+		taken, err := tx.One(`SELECT 1 FROM records WHERE code = $1 LIMIT 1`, []any{code}, new(int))
 		if err != nil || !taken {
 			return code, err
 		}
@@ -302,9 +305,10 @@ func (tx *Tx) FindRecords(room *Room, typed string, kinds ...string) ([]*Record,
 			continue
 		}
 		// What was typed may be longer than the code (then it is checked below) or shorter.
-		found, err := tx.records(`r.latest AND b.body IS NOT NULL AND r.code LIKE $1 AND
+		short := l + "-" + digits[:4]
+		found, err := tx.records(`r.latest AND b.body IS NOT NULL AND r.code >= $1 AND r.code <= $4 AND
 			(r.room = $2 OR r.chapter <> '' AND r.chapter = $3 OR EXISTS (SELECT 1 FROM outbox o WHERE o.record = r.id AND o.room = $2 AND o.state = 1)) ORDER BY r.id`,
-			l+"-"+digits[:4]+"%", room.ID, room.Chapter)
+			short, room.ID, room.Chapter, short+"ZZZZZZZZ")
 		if err != nil {
 			return nil, err
 		}
@@ -364,11 +368,16 @@ func (t *Turn) Erase(r *Record) error {
 	return nil
 }
 
-func (tx *Tx) erase(r *Record) error {
+// blank takes away the words of a record and all that says whose they were; the envelopes stay.
+func (tx *Tx) blank(r *Record) error {
 	if err := tx.Exec(`DELETE FROM bodies WHERE id = $1`, r.ID); err != nil {
 		return err
 	}
-	if err := tx.Exec(`UPDATE records SET author = 0, origin = NULL, state = 'erased' WHERE id = $1`, r.ID); err != nil {
+	return tx.Exec(`UPDATE records SET author = 0, origin = NULL, state = 'erased', due = 0 WHERE id = $1`, r.ID)
+}
+
+func (tx *Tx) erase(r *Record) error {
+	if err := tx.blank(r); err != nil {
 		return err
 	}
 	all, err := tx.Deliveries(r.ID)

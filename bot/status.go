@@ -81,7 +81,16 @@ func (e *Engine) Wait(ctx context.Context, wanted func(Status) bool) error {
 // Stopped is closed when the engine has stopped.
 func (e *Engine) Stopped() <-chan struct{} { return e.stopped }
 
-func socketPath(dir string) string { return filepath.Join(dir, "status.sock") }
+// socketPath is where the status is asked for. The system takes short names only: a long one is given from where we stand.
+func socketPath(dir string) string {
+	path := filepath.Join(dir, "status.sock")
+	if wd, err := os.Getwd(); err == nil {
+		if near, err := filepath.Rel(wd, path); err == nil && len(near) < len(path) {
+			return near
+		}
+	}
+	return path
+}
 
 // ServeStatus answers on a unix socket in the state directory until ctx ends: each connection gets the status as one line of
 // JSON, at once ("now") or when the bot is idle ("idle").
@@ -98,16 +107,22 @@ func (e *Engine) ServeStatus(ctx context.Context) error {
 		l.Close()
 		return err
 	}
-	e.goes(func() { <-ctx.Done(); l.Close() })
-	e.goes(func() {
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-e.stopped:
+		}
+		l.Close()
+	}()
+	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			e.goes(func() { defer c.Close(); e.answerStatus(ctx, c) })
+			go func() { defer c.Close(); e.answerStatus(ctx, c) }()
 		}
-	})
+	}()
 	return nil
 }
 

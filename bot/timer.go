@@ -78,32 +78,33 @@ func (tx *Tx) due() error {
 		if h == nil {
 			continue // of a capability that is gone
 		}
-		room := &Room{}
-		if one.room != 0 {
-			if room, err = tx.Room(one.room); err != nil {
-				return err
-			}
-		}
-		t, err := tx.turn(&Incoming{Adapter: room.Adapter, Room: room.Address, Kind: KindJobResult}, room, nil, "")
-		if err != nil {
+		if err := tx.try("a timer could not be handled", one.kind, func() error { return tx.ring(one.room, one.ref, h) }); err != nil {
 			return err
-		}
-		if err := t.attempt(func() error { return h(t, one.ref) }); err != nil {
-			tx.e.log.Error().Err(err).Str("timer", one.kind).Msg("a timer's handler failed")
-			tx.e.countError()
-			if ours(err) {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-// expireDue erases what is past its time, every hour, in every table.
+func (tx *Tx) ring(about RoomID, ref string, h func(*Turn, string) error) (err error) {
+	room := &Room{}
+	if about != 0 {
+		if room, err = tx.Room(about); err != nil {
+			return err
+		}
+	}
+	t, err := tx.turn(&Incoming{Adapter: room.Adapter, Room: room.Address, Kind: KindJobResult}, room, nil, "")
+	if err != nil {
+		return err
+	}
+	return t.attempt(func() error { return h(t, ref) })
+}
+
+// expireDue erases what is past its time, every hour, in every table. A table that fails keeps no other from it.
 func expireDue(t *Turn, _ string) error {
 	for _, table := range t.e.Tables() {
-		if err := table.Expire(t.ctx, t.Tx, t.now); err != nil {
-			return fmt.Errorf("%s: %w", table.Name, err)
+		expire := func() error { return table.Expire(t.ctx, t.Tx, t.now) }
+		if err := t.try("what is past its time could not be erased", table.Name, func() error { return t.attempt(expire) }); err != nil {
+			return err
 		}
 	}
 	return t.schedule(timerExpire, "", 0, t.now.Add(time.Hour), true)
@@ -182,10 +183,7 @@ func expireRecords(_ context.Context, tx *Tx, now time.Time) error {
 		return err
 	}
 	for _, r := range gone {
-		if err := tx.Exec(`DELETE FROM bodies WHERE id = $1`, r.ID); err != nil {
-			return err
-		}
-		if err := tx.Exec(`UPDATE records SET author = 0, origin = NULL, state = 'erased' WHERE id = $1`, r.ID); err != nil {
+		if err := tx.blank(r); err != nil {
 			return err
 		}
 	}
@@ -226,8 +224,12 @@ func exportRecords(_ context.Context, tx *Tx, chapter string, w io.Writer) error
 			Hash      string          `json:"hash"`
 			Signature string          `json:"signature"`
 			Code      string          `json:"code"`
+			Salt      string          `json:"salt,omitempty"` // before the body, under the hash in the envelope
 			Body      json.RawMessage `json:"body,omitempty"`
-		}{r.canonical(), r.Hash, r.Signature, r.code, r.Body}
+		}{r.canonical(), r.Hash, r.Signature, r.code, "", r.Body}
+		if _, err := tx.One(`SELECT salt FROM bodies WHERE id = $1 AND version = $2`, []any{r.ID, r.Version}, &line.Salt); err != nil {
+			return err
+		}
 		if err := json.NewEncoder(w).Encode(line); err != nil {
 			return err
 		}
