@@ -241,7 +241,9 @@ func (n *Network) Invite(r Room, inviter string, perDay int) error {
 			n.mu.Lock()
 			made.joined = true
 			n.mu.Unlock()
-			return in.Deliver(ctx, n.refresh(r.ID, true, inviter))
+			change := n.refresh(r.ID, true, inviter)
+			change.ID = "$join " + r.ID // by it the engine knows a second greeting after a crash
+			return in.Deliver(ctx, change)
 		}
 	})
 }
