@@ -3,6 +3,8 @@ package main
 import (
 	"starling/bot"
 	"starling/commands/forget"
+	"starling/commands/needs"
+	shared "starling/commands/principles"
 	"starling/commands/relay"
 	"starling/commands/room"
 	"starling/commands/starling"
@@ -12,9 +14,11 @@ import (
 // capabilities lists what this bot can do, in the order in which help shows it. A new capability is one line here.
 func capabilities(principles []data.Principle) []bot.Capability {
 	return []bot.Capability{
-		room.Capability(),
-		starling.Capability(),
+		needs.Capability(),
+		shared.Capability(principles),
 		relay.Capability(),
+		room.Capability(),
 		forget.Capability(),
+		starling.Capability(),
 	}
 }
