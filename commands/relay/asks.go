@@ -111,7 +111,11 @@ func takeBack(tx *bot.Tx, a ask) error {
 	if err := tx.Delete(a.Question); err != nil {
 		return err
 	}
-	return tx.Exec(`DELETE FROM relay_asks WHERE room = $1 AND chapter = $2`, a.Room, a.Chapter)
+	return drop(tx, a.Room, a.Chapter)
+}
+
+func drop(tx *bot.Tx, room bot.RoomID, chapter string) error {
+	return tx.Exec(`DELETE FROM relay_asks WHERE room = $1 AND chapter = $2`, room, chapter)
 }
 
 // refused is when a chapter last said no to another one, or sent it away; zero when it did not, as far as is remembered.

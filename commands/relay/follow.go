@@ -252,7 +252,11 @@ func answered(t *bot.Turn, ref string, a bot.Answer) error {
 		}
 		return t.Done(Declined{Own: names.own, Chapter: names.other, Told: told})
 	}
-	return t.Done(YesOrNo{})
+	// People may talk about it by replying.
+	if first, err := t.Once("relay talk " + ref); err != nil || !first {
+		return err
+	}
+	return t.Done(YesOrNo{Word: t.Room.ConfirmByWord()})
 }
 
 // notTheirs says once, however many react, who decides.
@@ -322,6 +326,9 @@ func unfollow(t *bot.Turn, a bot.Args) error {
 		return err
 	}
 	if ended {
+		if err := drop(t.Tx, t.Room.ID, c.ID); err != nil {
+			return err
+		}
 		return t.Done(Unfollowed{Chapter: name})
 	}
 	wish, err := askOf(t.Tx, t.Room.ID, c.ID)

@@ -21,7 +21,7 @@ func followers(t *bot.Turn, _ bot.Args) error {
 	if len(list.chapters) > 0 {
 		msg.Example = list.chapters[0]
 	}
-	if msg.Asking, err = askers(t, c); err != nil {
+	if msg.Asking, msg.No, err = askers(t, c); err != nil {
 		return err
 	}
 	return t.Done(msg)
@@ -70,18 +70,22 @@ func (h hearers) message(names bool) any {
 	return msg
 }
 
-// askers names the chapters that wait for this one's answer, the first to ask first.
-func askers(t *bot.Turn, c *bot.Chapter) ([]any, error) {
+// askers names the chapters that wait for this one's answer, the first to ask first; no is that one, unless it hears this
+// chapter in another room already.
+func askers(t *bot.Turn, c *bot.Chapter) (names []any, no any, err error) {
 	all, err := asking(t.Tx, c.ID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var names []any
+	hearing, err := followerRooms(t.Tx, c.ID)
+	if err != nil {
+		return nil, nil, err
+	}
 	seen := map[string]bool{}
 	for _, a := range all {
 		asker, err := t.Chapter(a.Asker)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if asker == nil || seen[asker.ID] {
 			continue
@@ -89,11 +93,14 @@ func askers(t *bot.Turn, c *bot.Chapter) ([]any, error) {
 		seen[asker.ID] = true
 		name, err := t.NameIn(t.Room, asker)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		if names == nil && len(hearing[asker.ID]) == 0 {
+			no = name
 		}
 		names = append(names, name)
 	}
-	return names, nil
+	return names, no, nil
 }
 
 // between finds the chapter that was named among those that hear this one or ask to, with its rooms and its asks.

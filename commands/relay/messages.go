@@ -20,6 +20,7 @@ type (
 		Waiting   []any // Since: whom this room has asked
 		Heard     any   // HeardBy or NotHeard
 		Asking    []any // who asks to hear this chapter; only for who may decide
+		No        any   // the first of them, if a no would end nothing else
 		Deciding  bool
 		Own       any
 		Listed    bool
@@ -101,7 +102,7 @@ type (
 		Yes     bool
 	}
 	NoLongerAsked struct{}
-	YesOrNo       struct{}
+	YesOrNo       struct{ Word bool }
 	// Lapsed tells the asking room that nobody answered.
 	Lapsed struct{ Chapter any }
 
@@ -114,6 +115,7 @@ type (
 	Followers struct {
 		Heard   any // HeardBy or NotHeard
 		Asking  []any
+		No      any // as in Overview
 		Example any // one that can be removed; nil when there is none
 	}
 	NotAsking    struct{ Name string }

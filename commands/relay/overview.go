@@ -57,7 +57,7 @@ func overview(t *bot.Turn, _ bot.Args) error {
 	}
 	msg.Own, msg.Heard = list.own, list.message(mod)
 	if msg.Deciding {
-		if msg.Asking, err = askers(t, c); err != nil {
+		if msg.Asking, msg.No, err = askers(t, c); err != nil {
 			return err
 		}
 	}
