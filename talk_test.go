@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"starling/adapters/rig"
 	"starling/bot"
+	"starling/locales"
 )
 
 var update = flag.Bool("update", false, "write the transcripts that conversations give into their files")
@@ -41,13 +43,26 @@ func conversations(t *testing.T) []string {
 
 // talkOptions are those of the bot as it ships.
 func talkOptions(t *testing.T, a *rig.Archive) rig.Options {
-	return rig.Options{Files: a.Files(), Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), Capabilities: func() []bot.Capability {
+	return rig.Options{Files: a.Files(), Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), Locales: loadOnce, Capabilities: func() []bot.Capability {
 		caps, err := content(config{})
 		if err != nil {
 			panic(err)
 		}
 		return caps
 	}}
+}
+
+var entries struct {
+	once   sync.Once
+	bundle *locales.Bundle
+	err    error
+}
+
+// loadOnce reads the entries once for all conversations: that is most of what a start costs. The message types are the same
+// each time.
+func loadOnce(reg *locales.Registry) (*locales.Bundle, error) {
+	entries.once.Do(func() { entries.bundle, entries.err = locales.Load(reg) })
+	return entries.bundle, entries.err
 }
 
 // TestTalk plays every conversation of the house on the rig. To change what one wants: go test -run TestTalk . -update
