@@ -36,7 +36,7 @@ type (
 	NobodyThere  struct{ Chapter string }
 	// JoinQuestion asks a chapter's first room whether another may join.
 	JoinQuestion struct {
-		Room      string
+		Room      any
 		Count     int // people in it
 		Encrypted bool
 		Word      bool // yes must be typed
@@ -50,10 +50,10 @@ type (
 	}
 	JoinDenied struct{ Chapter string }
 	LetIn      struct {
-		Room   string
+		Room   any
 		Speaks bool
 	}
-	KeptOut  struct{ Room string }
+	KeptOut  struct{ Room any }
 	NotAsked struct{}
 	// LeaveQuestion and LeftChapter: taking a room out of its chapter. Last says that the chapter ends with it.
 	LeaveQuestion struct {
@@ -177,7 +177,7 @@ func askToJoin(t *bot.Turn, c *bot.Chapter) error {
 	if err := set(t, settingJoining, fmt.Sprintf("%s %d", c.ID, t.Now().Unix())); err != nil {
 		return err
 	}
-	q := JoinQuestion{Room: t.Room.Name, Count: len(members), Encrypted: t.Room.Encrypted, Word: first.ConfirmByWord(), Speak: speakWord(t, first.Lang)}
+	q := JoinQuestion{Room: called(t.Room), Count: len(members), Encrypted: t.Room.Encrypted, Word: first.ConfirmByWord(), Speak: speakWord(t, first.Lang)}
 	opts := []bot.PostOption{bot.Topic(topicJoin, fmt.Sprint(t.Room.ID)), bot.Origin(t.Room.ID)}
 	if !q.Word {
 		opts = append(opts, bot.Buttons("✅", "❌"))
@@ -227,10 +227,10 @@ func joinAnswer(t *bot.Turn, ref string, a bot.Answer) error {
 	}
 	delete(asking.Settings, settingJoining)
 	told := any(JoinDenied{Chapter: c.Name})
-	answer := any(KeptOut{Room: asking.Name})
+	answer := any(KeptOut{Room: called(asking)})
 	if !a.No {
 		asking.Chapter, asking.Speaks = c.ID, speak
-		told, answer = JoinGranted{Chapter: c.Name, Speaks: speak}, LetIn{Room: asking.Name, Speaks: speak}
+		told, answer = JoinGranted{Chapter: c.Name, Speaks: speak}, LetIn{Room: called(asking), Speaks: speak}
 	}
 	if err := t.SaveRoom(asking); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 
 // Settings is how a room is set.
 type Settings struct {
-	Room    string // its name, where it is looked at from elsewhere
+	Room    any // its name, where it is looked at from elsewhere
 	Chapter string
 	Speaks  bool
 	Lang    locales.Lang
@@ -30,7 +30,7 @@ func show(t *bot.Turn, _ bot.Args) error {
 	s := Settings{Speaks: r.Speaks, Lang: locales.Lang(r.Lang), Zone: locales.Zone(r.Zone), Now: locales.Clock{At: t.Now(), Zone: r.Zone},
 		Raise: raise(r), Paused: r.Settings[bot.SettingPaused] == "yes", Word: r.ConfirmByWord()}
 	if t.Here.ID != r.ID {
-		s.Room = r.Name
+		s.Room = called(r)
 	}
 	chapter, err := t.Chapter(r.Chapter)
 	if err != nil {
