@@ -60,7 +60,7 @@ func Plain(script string) bool {
 			return err == io.EOF
 		}
 		for _, a := range l.acts {
-			if a.directive != "" && !slices.Contains(plainDirectives, a.directive) || a.opts["on"] != "" ||
+			if a.directive != "" && !slices.Contains(plainDirectives, a.directive) || a.opts["on"] != "" || a.directive == "invite" && strings.HasPrefix(a.words[0], "@") ||
 				a.clear || a.again || a.sent != "" || a.file != "" {
 				return false
 			}
