@@ -138,6 +138,9 @@ func (v view) explain(path []string) Explanation {
 			x.Subs = append(x.Subs, line(t, c))
 		}
 	}
+	if x.Example == x.Command {
+		x.Example = "" // it says no more than the first line
+	}
 	if len(x.Words) > 0 {
 		x.One = v.explaining(subs[0].Path)
 	}
