@@ -2,6 +2,7 @@ package main
 
 import (
 	"starling/bot"
+	"starling/commands/alert"
 	"starling/commands/forget"
 	"starling/commands/needs"
 	shared "starling/commands/principles"
@@ -15,6 +16,7 @@ import (
 func capabilities(principles []data.Principle) []bot.Capability {
 	return []bot.Capability{
 		needs.Capability(),
+		alert.Capability(),
 		shared.Capability(principles),
 		relay.Capability(),
 		room.Capability(),
