@@ -195,7 +195,7 @@ func native(b *locales.Bundle, lang string, path, typed []string) bool {
 }
 
 // said finds commands in an entry: in code, or after a space.
-var said = regexp.MustCompile("(?:^|[\\s`(«“„\"])/(\\p{L}[^`\\n]*)")
+var said = regexp.MustCompile("(?:^|[\\s`(«“„\"])/(\\p{L}[^`\\n·]*)")
 
 // TestCommandsInEntries checks that every command that an entry names is one in the language of that entry.
 func TestCommandsInEntries(t *testing.T) {

@@ -58,7 +58,7 @@ func (t *Turn) Start(name string, known Draft) error {
 			d.Command = t.In.Target
 		}
 		if !t.Here.Direct {
-			d.Thread = cmp.Or(t.thread, d.Command)
+			d.Thread = cmp.Or(t.In.Thread, t.thread, d.Command)
 		}
 	}
 	if a := t.e.adapters[t.Here.Adapter]; a != nil && !a.Abilities().Threads {
