@@ -160,7 +160,11 @@ func (t *Turn) NewRecord(kind string, body any, expires time.Time) (*Record, err
 	if t.In != nil && t.origin != "" {
 		origin = t.originHash(t.In.Adapter, t.Here.Address, t.origin)
 	}
-	return r, t.write(r, body, origin)
+	if err := t.write(r, body, origin); err != nil || t.dialogue == 0 {
+		return r, err
+	}
+	// The questions repeated the answers: they go when the record goes.
+	return r, t.Exec(`UPDATE outbox SET record = $1 WHERE person = $2 AND topic = $3 AND ref = $4 AND record = ''`, r.ID, r.Author, topicDialogue, fmt.Sprint(t.dialogue))
 }
 
 // Revise makes the next version of a record: another body, perhaps another scope or expiry. Only its own chapter may.

@@ -173,6 +173,11 @@ func (tx *Tx) text(in *Incoming, here *Room) error {
 	if err != nil {
 		return err
 	}
+	if topic != "" && c.lang == "" {
+		if c.lang, err = tx.saidIn(row); err != nil {
+			return err
+		}
+	}
 	t, err := tx.turn(in, here, person, c.lang)
 	if err != nil || t.Member != nil && t.Member.Ignored {
 		return err
@@ -265,6 +270,12 @@ func (tx *Tx) answers(in *Incoming, here *Room, c call) (d *dialogue, row RowID,
 		return nil, 0, "", "", err
 	}
 	return last, 0, "", "", nil
+}
+
+// saidIn is the language in which something was said to somebody; her answer is answered in it where no other is set.
+func (tx *Tx) saidIn(row RowID) (lang string, err error) {
+	_, err = tx.One(`SELECT lang FROM outbox WHERE id = $1`, []any{row}, &lang)
+	return lang, err
 }
 
 // askedFor is how long a yes that hangs on nothing still answers what the bot last said to that very person.
@@ -533,7 +544,11 @@ func (tx *Tx) reacted(in *Incoming, here *Room, late bool) error {
 	if err != nil {
 		return err
 	}
-	t, err := tx.turn(in, here, person, "")
+	lang, err := tx.saidIn(row)
+	if err != nil {
+		return err
+	}
+	t, err := tx.turn(in, here, person, lang)
 	if err != nil || t.Member != nil && t.Member.Ignored {
 		return err
 	}

@@ -28,6 +28,7 @@ type Turn struct {
 	reply    string
 	lane     string
 	origin   string // the message that a record saved in this turn came from
+	dialogue int64  // the dialogue that is answered, 0 outside of one
 	answered RowID
 	refusal  []PostOption // how a refusal is posted
 }

@@ -54,7 +54,7 @@ type (
 		Kind   locales.Term
 		Number int
 	}
-	// Erased says what remains. Entries is nil in a room.
+	// Erased says what remains. Entries is nil in a room, and when there were none.
 	Erased  struct{ Entries any }
 	Entries struct{ Count int }
 	// Kept ends the question without anything erased, TooLate because the yes came late.
@@ -138,7 +138,7 @@ func answered(t *bot.Turn, ref string, a bot.Answer) error {
 		return err
 	}
 	var done Erased
-	if t.Here.Direct {
+	if t.Here.Direct && n > 0 {
 		done.Entries = Entries{Count: n}
 	}
 	return t.Done(done)
