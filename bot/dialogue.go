@@ -513,7 +513,8 @@ func (t *Turn) form(d *dialogue, steps []Step, i int, before any) *Question {
 	}
 	// That one can go back is said once, at the first question where it is so.
 	given := len(d.From) + len(d.Skipped)
-	q := &Question{Before: before, Ask: s.Ask, Hint: s.Hint, Step: i + 1, Of: len(steps), Skip: s.Optional, First: given == 0, Back: given == 1}
+	q := &Question{Before: before, Ask: s.Ask, Hint: s.Hint, Step: i + 1, Of: len(steps), Skip: s.Optional, First: given == 0, Back: given == 1,
+		Quote: d.Thread == "" && !t.Here.Direct}
 	if len(steps) == 1 {
 		q.Of = 0
 	}

@@ -13,6 +13,7 @@ type (
 		Of      int // how many questions there are; 0 = too few to count
 		Choices []any
 		First   bool
+		Quote   bool // only a reply to it is an answer, for want of threads
 		Back    bool
 		Skip    bool
 		Review  bool // it is the last look at the whole: Ask is the review
