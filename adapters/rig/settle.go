@@ -2,6 +2,7 @@ package rig
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"starling/bot"
@@ -37,7 +38,7 @@ func settle(ctx context.Context, e *bot.Engine, clock *Clock, beside *outside, n
 		_ = e.Wait(waiting, func(bot.Status) bool { return still() })
 		cancel()
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return fmt.Errorf("not settled (%+v): %w", e.Status(), ctx.Err())
 		}
 	}
 }
