@@ -228,14 +228,18 @@ func (tx *Tx) answers(in *Incoming, here *Room, c call) (d *dialogue, row RowID,
 	if person == nil {
 		return nil, 0, "", "", nil
 	}
-	if in.ReplyTo == "" && !c.sigil {
+	open, err := tx.dialoguesOf(here.ID, person.ID)
+	if err != nil {
+		return nil, 0, "", "", err
+	}
+	inThread := in.Thread != "" && slices.ContainsFunc(open, func(o *dialogue) bool { return o.Thread == in.Thread })
+	if in.ReplyTo == "" && !c.sigil && !inThread {
 		if row, topic, ref, err := tx.lastAsked(here.ID, person.ID, in.Text); err != nil || topic != "" {
 			return nil, row, topic, ref, err
 		}
 	}
-	open, err := tx.dialoguesOf(here.ID, person.ID)
-	if err != nil || len(open) == 0 {
-		return nil, 0, "", "", err
+	if len(open) == 0 {
+		return nil, 0, "", "", nil
 	}
 	if topic == topicDialogue {
 		for _, o := range open {
