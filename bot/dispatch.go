@@ -36,6 +36,7 @@ type dispatcher struct {
 	inFlight map[string]int       // by adapter
 	closed   map[string]time.Time // account-wide stop, by adapter
 	wakeUp   chan struct{}
+	stale    bool // something moved since the last pass
 	alarm    func()
 	ctx      context.Context
 }
@@ -146,6 +147,9 @@ func (d *dispatcher) settle(rows []RowID) {
 }
 
 func (d *dispatcher) wake() {
+	d.mu.Lock()
+	d.stale = true
+	d.mu.Unlock()
 	select {
 	case d.wakeUp <- struct{}{}:
 	default:
@@ -173,10 +177,8 @@ func (d *dispatcher) start(ctx context.Context) {
 func (d *dispatcher) pass() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.alarm != nil {
-		d.alarm()
-		d.alarm = nil
-	}
+	d.stale = false
+	d.disarm()
 	if d.e.over() || d.ctx.Err() != nil {
 		return
 	}
@@ -186,6 +188,14 @@ func (d *dispatcher) pass() {
 	}
 	if !next.IsZero() {
 		d.alarm = d.e.clock.AfterFunc(next.Sub(d.e.clock.Now()), d.wake)
+	}
+}
+
+// disarm takes back the call for the next row that is due; the caller holds the lock.
+func (d *dispatcher) disarm() {
+	if d.alarm != nil {
+		d.alarm()
+		d.alarm = nil
 	}
 }
 

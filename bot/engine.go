@@ -398,6 +398,11 @@ func (e *Engine) halt() {
 	if e.timer != nil {
 		e.timer()
 	}
+	if e.out != nil {
+		e.out.mu.Lock()
+		defer e.out.mu.Unlock()
+		e.out.disarm()
+	}
 }
 
 // over is whether the engine has stopped.

@@ -149,13 +149,11 @@ func liveOn(t testing.TB, able bot.Abilities) *house {
 // open opens the engine without running it.
 func (h *house) open() (*bot.Engine, error) {
 	caps := append([]bot.Capability{h.capability()}, h.extra...)
-	reg := locales.NewRegistry()
-	bot.Messages(reg, caps...)
-	bundle, err := testLocales(reg)
+	words, err := testWords()
 	if err != nil {
 		return nil, err
 	}
-	return bot.Open(bot.Config{Dir: h.dir, Name: "Starling", Lang: "en", Clock: h.clock, Rand: h.rand, Log: zerolog.New(h.log), Messages: reg, Locales: bundle,
+	return bot.Open(bot.Config{Dir: h.dir, Name: "Starling", Lang: "en", Clock: h.clock, Rand: h.rand, Log: zerolog.New(h.log), Messages: words.reg, Locales: words.bundle,
 		NoSync: true, Fault: h.atPoint}, caps...)
 }
 
@@ -217,13 +215,17 @@ func (h *house) crashes(decide func(point string) bool) {
 }
 
 // settle waits until all has happened that can happen now. A crashed engine is started again.
-func (h *house) settle() {
+func (h *house) settle() { h.t.Helper(); h.settleWith(0) }
+
+// settleWith waits until nothing moves but so many calls that hang.
+func (h *house) settleWith(hang int) {
 	h.t.Helper()
+	settled := func(s bot.Status) bool { return s.Inbox+s.Ready+s.Jobs-s.Resting == 0 && s.Sending == hang }
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
 		taken := h.tap.mark(ctx)
-		err := h.engine.Wait(ctx, bot.Status.Settled)
+		err := h.engine.Wait(ctx, settled)
 		if errors.Is(err, bot.ErrStopped) {
 			h.restart()
 			continue
@@ -231,7 +233,7 @@ func (h *house) settle() {
 		if err != nil || ctx.Err() != nil {
 			h.t.Fatalf("not settled: %v: %+v\n%s", err, h.engine.Status(), h.log)
 		}
-		if h.tap.mark(ctx) == taken && h.engine.Status().Settled() {
+		if h.tap.mark(ctx) == taken && settled(h.engine.Status()) {
 			return
 		}
 	}
@@ -248,6 +250,8 @@ type tap struct {
 	moved chan struct{}
 	// stopped is closed when the engine has stopped.
 	stopped func() <-chan struct{}
+	// before and after, when set, stand around each call: an error is what the engine gets to hear.
+	before, after func(ctx context.Context, out bot.Outgoing) error
 }
 
 const markRoom = "!mark"
@@ -258,6 +262,30 @@ func newTap(n *rig.Network) *tap { return &tap{Network: n, moved: make(chan stru
 func (p *tap) Run(ctx context.Context, in bot.Inbox) error {
 	defer p.note(func() {})
 	return p.Network.Run(ctx, tapped{in, p})
+}
+
+// Send implements bot.Adapter.
+func (p *tap) Send(ctx context.Context, out bot.Outgoing) (string, error) {
+	p.mu.Lock()
+	before, after := p.before, p.after
+	p.mu.Unlock()
+	if before != nil {
+		if err := before(ctx, out); err != nil {
+			return "", err
+		}
+	}
+	id, err := p.Network.Send(ctx, out)
+	if err == nil && after != nil {
+		err = after(ctx, out)
+	}
+	return id, err
+}
+
+// calls sets what stands around each call.
+func (p *tap) calls(before, after func(ctx context.Context, out bot.Outgoing) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.before, p.after = before, after
 }
 
 func (p *tap) note(change func()) {
@@ -320,6 +348,7 @@ func (i tapped) Deliver(ctx context.Context, in ...bot.Incoming) error {
 // advance lets time pass: what falls due happens at its own time.
 func (h *house) advance(d time.Duration) {
 	h.t.Helper()
+	h.settle()
 	to := h.clock.Now().Add(d)
 	for h.clock.step(to) {
 		h.settle()
@@ -351,6 +380,31 @@ func (h *house) roomOf(r rig.Room, people ...string) {
 		h.t.Fatal(err)
 	}
 	h.settle()
+}
+
+// id is a room's internal id.
+func (h *house) id(room string) bot.RoomID {
+	h.t.Helper()
+	var id bot.RoomID
+	h.do(func(tx *bot.Tx) error {
+		r, err := tx.RoomAt("net", room)
+		if err == nil {
+			id = r.ID
+		}
+		return err
+	})
+	return id
+}
+
+// post says something in a room, out of the blue.
+func (h *house) post(room, text string, opts ...bot.PostOption) (row bot.RowID) {
+	h.t.Helper()
+	id := h.id(room)
+	h.do(func(tx *bot.Tx) (err error) {
+		row, err = tx.Post(id, Said{text}, opts...)
+		return err
+	})
+	return row
 }
 
 // chapter makes the room the first of a chapter.
@@ -503,6 +557,19 @@ other = "what={{.What}} size={{.Size}} when={{.When}}"
 ["bot_test.kept"]
 other = "kept what={{.What}} size={{.Size}} when={{.When}}"
 `
+
+type words struct {
+	reg    *locales.Registry
+	bundle *locales.Bundle
+}
+
+// testWords reads the entries once for all tests.
+var testWords = sync.OnceValues(func() (words, error) {
+	reg := locales.NewRegistry()
+	bot.Messages(reg, new(house).capability())
+	bundle, err := testLocales(reg)
+	return words{reg, bundle}, err
+})
 
 // testLocales is what ships, with the entries of the tests in English.
 func testLocales(reg *locales.Registry) (*locales.Bundle, error) {

@@ -15,7 +15,7 @@ import (
 type Status struct {
 	Inbox   int `json:"inbox"`   // received, not yet stored
 	Outbox  int `json:"outbox"`  // waiting to be said, those that wait for their time included
-	Ready   int `json:"ready"`   // of these, what could leave now
+	Ready   int `json:"ready"`   // of these, what could leave now; at least 1 while that has yet to be looked at
 	Sending int `json:"sending"` // calls under way
 	Jobs    int `json:"jobs"`    // work outside, done or to be done
 	Resting int `json:"resting"` // of these, what waits to be tried again
@@ -41,6 +41,9 @@ func (e *Engine) Status() Status {
 		e.out.mu.Lock()
 		ready, _ := e.out.ready()
 		s.Outbox, s.Ready, s.Sending = len(e.out.byID), len(ready), len(e.out.sending)
+		if e.out.stale {
+			s.Ready = max(s.Ready, 1)
+		}
 		e.out.mu.Unlock()
 		e.mu.Lock()
 		same := submitted == e.submitted
