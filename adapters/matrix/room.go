@@ -17,10 +17,7 @@ const moderatorLevel = 50
 // isOwnJoin tells whether an event is the moment in which the bot joined. If surely is not set, an event counts that does not
 // say what was before: it may also be a change of the bot's own name.
 func (a *Adapter) isOwnJoin(evt *event.Event, surely bool) bool {
-	if evt.Type.Type != event.StateMember.Type || evt.StateKey == nil || *evt.StateKey != a.me.String() {
-		return false
-	}
-	if m, _ := evt.Content.Raw["membership"].(string); m != string(event.MembershipJoin) {
+	if !a.isHere(evt) {
 		return false
 	}
 	if evt.Unsigned.PrevContent == nil {
@@ -28,6 +25,12 @@ func (a *Adapter) isOwnJoin(evt *event.Event, surely bool) bool {
 	}
 	prev, _ := evt.Unsigned.PrevContent.Raw["membership"].(string)
 	return prev != string(event.MembershipJoin)
+}
+
+// isHere tells whether an event says that the bot is in the room.
+func (a *Adapter) isHere(evt *event.Event) bool {
+	m, _ := evt.Content.Raw["membership"].(string)
+	return evt.Type.Type == event.StateMember.Type && evt.StateKey != nil && *evt.StateKey == a.me.String() && m == string(event.MembershipJoin)
 }
 
 // readRoom reads what is new in a room that the bot is in. first is the first sync of a login: nothing said before it is answered.
@@ -38,6 +41,11 @@ func (a *Adapter) readRoom(ctx context.Context, b *batch, rid id.RoomID, data *j
 	}
 	was := r.Membership == joined
 	state, timeline := data.State.Events, data.Timeline.Events
+	if !was && !first && !slices.ContainsFunc(slices.Concat(state, timeline), a.isHere) {
+		// An answer made while the join was under way: the room is there, but neither its people nor its encryption. They
+		// come with the join itself.
+		return nil
+	}
 
 	// History comes in the same timeline before the bot's own join. Its state counts, what was said does not.
 	heard := -1
