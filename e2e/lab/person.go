@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"strconv"
 	"sync/atomic"
@@ -249,6 +250,17 @@ type Message struct {
 	Shield        string // "none", "grey", "red" for what could be decrypted
 	ShieldReason  int    // the SDK's EventShieldReason
 	Content       json.RawMessage
+}
+
+// String is a line for what a test says when it fails.
+func (m Message) String() string {
+	s := fmt.Sprintf("%s %s %q from %s", m.MsgType, m.Type, m.Body, m.Sender)
+	for name, value := range map[string]string{"thread": m.Thread, "reply to": m.ReplyTo, "key": m.Key, "undecryptable": m.Undecryptable, "shield": m.Shield} {
+		if value != "" {
+			s += ", " + name + " " + value
+		}
+	}
+	return s + fmt.Sprintf(", mentions %+v, %d edits, reactions %v, encrypted %v", m.Mentions, m.Edits, m.Reactions, m.Encrypted)
 }
 
 // Mentions is m.mentions; nil in a message without it.
