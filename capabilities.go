@@ -3,6 +3,7 @@ package main
 import (
 	"starling/bot"
 	"starling/commands/alert"
+	"starling/commands/calendar"
 	"starling/commands/forget"
 	"starling/commands/needs"
 	shared "starling/commands/principles"
@@ -16,6 +17,7 @@ import (
 func capabilities(principles []data.Principle) []bot.Capability {
 	return []bot.Capability{
 		needs.Capability(),
+		calendar.Capability(),
 		alert.Capability(),
 		shared.Capability(principles),
 		relay.Capability(),
