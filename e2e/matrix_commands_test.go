@@ -202,12 +202,12 @@ func alertArrives(t *testing.T, s *scene) {
 		there.who.React(there.room, got.ID, "✋")
 		arrived[there.room] = got
 	}
-	ana.Wait(lab.Want{Room: room, ID: preview.ID, Edits: 2, Contains: []string{"3", "✋"}})
 
 	// Over: confirmed by the same rule, the alert itself is edited, and the word rings below it.
 	cleared := s.asks(ana, room, "/alerta fin "+alert)
 	ana.Wait(lab.Want{Room: room, ID: cleared.ID, Reaction: "✅", By: s.bot.ID})
 	s.jordi.React(room, cleared.ID, "✅")
+	ana.Wait(lab.Want{Room: room, ID: preview.ID, Edits: 2, Contains: []string{"✋ 3"}})
 	for _, there := range []struct {
 		who  *lab.Person
 		room string
