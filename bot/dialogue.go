@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -352,6 +353,10 @@ func (t *Turn) changeAnswer(d *dialogue, field, text string) error {
 	if strings.TrimSpace(text) == "" {
 		return Refuse(Empty{})
 	}
+	shown, _, err := t.question(d, nil)
+	if err != nil {
+		return err
+	}
 	for _, s := range t.e.dialogues[d.Kind].Steps(t, d.Draft) {
 		if s.Field != field {
 			continue
@@ -387,8 +392,8 @@ func (t *Turn) changeAnswer(d *dialogue, field, text string) error {
 		if at != d.At {
 			return t.next(d, nil)
 		}
-		if err := t.saveDialogue(d); err != nil {
-			return err
+		if err := t.saveDialogue(d); err != nil || reflect.DeepEqual(q, shown) {
+			return err // an edit that changes nothing is noise
 		}
 		return t.Edit(d.Asked, *q)
 	}

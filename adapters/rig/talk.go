@@ -774,7 +774,7 @@ func (p *player) deed(a act) error {
 	mine := at.label + " " + me
 	switch a.verb {
 	case "reacts", "unreacts":
-		m, err := p.target(at, me, a.code)
+		m, err := p.target(at, me, a.code, true)
 		if err != nil {
 			return err
 		}
@@ -805,7 +805,7 @@ func (p *player) deed(a act) error {
 		s.Files = []bot.File{{Name: a.file, Type: mediaType(a.file), Size: int64(len(data)), URL: a.file}}
 	}
 	if a.verb == "replies" {
-		m, err := p.target(at, me, a.code)
+		m, err := p.target(at, me, a.code, false)
 		if err != nil {
 			return err
 		}
@@ -848,8 +848,8 @@ func mentions(at *place, text string) []string {
 }
 
 // target is the message of the bot that a reply or reaction is meant for: the one that shows a code, else its last to that
-// person, else its last to nobody in particular, else its last.
-func (p *player) target(at *place, person, code string) (Message, error) {
+// person, else its last to nobody in particular, or (to press) with reactions under it, else its last.
+func (p *player) target(at *place, person, code string, press bool) (Message, error) {
 	all := at.net.Messages(at.id)
 	slices.Reverse(all)
 	all = slices.DeleteFunc(all, func(m Message) bool { return m.Author != Bot })
@@ -865,10 +865,12 @@ func (p *player) target(at *place, person, code string) (Message, error) {
 		}
 		return all[i], nil
 	}
-	for _, to := range []string{person, ""} { // what was said to somebody else is hardly meant
-		if i := slices.IndexFunc(all, func(m Message) bool { return m.To == to }); i >= 0 {
-			return all[i], nil
-		}
+	if i := slices.IndexFunc(all, func(m Message) bool { return m.To == person }); i >= 0 {
+		return all[i], nil
+	}
+	// What was answered to somebody else is hardly meant, unless there are reactions under it to press.
+	if i := slices.IndexFunc(all, func(m Message) bool { return m.To == "" || press && len(at.net.Reactions(m.ID)) > 0 }); i >= 0 {
+		return all[i], nil
 	}
 	return all[0], nil
 }
@@ -878,7 +880,7 @@ func (p *player) thread(at *place, person string) (string, error) {
 	if !at.net.Abilities().Threads {
 		return "", fmt.Errorf("there are no threads on %s", at.net.Name())
 	}
-	last, err := p.target(at, person, "")
+	last, err := p.target(at, person, "", false)
 	if err != nil {
 		return "", err
 	}
