@@ -128,8 +128,10 @@ func askTime(d bot.Draft) bot.Step {
 		Parse: func(t *bot.Turn, text string) (string, error) {
 			r := when.Parse(day+" "+text, options(t))
 			switch {
-			case r.Problem != when.None:
+			case r.Problem == when.Past, r.Problem == when.Gap:
 				return "", bot.Refuse(BadWhen{Reason: reason(r.Problem), Hint: HintTime{}})
+			case r.Problem != when.None:
+				return "", bot.Refuse(BadWhen{Reason: "calendar.why.hour", Hint: HintTime{}})
 			case len(r.Readings) != 1:
 				return "", bot.Refuse(BadWhen{Reason: "calendar.why.half", Hint: HintTime{}})
 			case r.Readings[0].AllDay:
