@@ -23,8 +23,12 @@ import (
 
 var update = flag.Bool("update", false, "write the transcripts that conversations give into their files")
 
-// leastConversations is how many there are at least: a folder that is moved must not pass by holding none.
-const leastConversations = 1
+// How many conversations there are at least, and how many of them fit for real servers: a folder that is moved must not pass
+// by holding none.
+const (
+	leastConversations = 50
+	leastPlain         = 25
+)
 
 // conversations lists the files of all conversations of the house.
 func conversations(t *testing.T) []string {
@@ -89,8 +93,8 @@ func TestTalk(t *testing.T) {
 	t.Cleanup(func() { // after the last has ended
 		fmt.Printf("talk: %d conversations played on the rig, %d of them fit for real servers\n", len(files), plain)
 	})
-	if len(files) < leastConversations {
-		t.Errorf("want at least %d conversations", leastConversations)
+	if len(files) < leastConversations || plain < leastPlain {
+		t.Errorf("want at least %d conversations, %d of them for real servers", leastConversations, leastPlain)
 	}
 }
 
