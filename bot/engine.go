@@ -430,7 +430,10 @@ func (e *Engine) fault(point string) bool {
 	if e.over() {
 		return true
 	}
-	if e.cfg.Fault == nil || !e.cfg.Fault(point) {
+	e.mu.Lock()
+	running := e.running
+	e.mu.Unlock()
+	if e.cfg.Fault == nil || !running || !e.cfg.Fault(point) {
 		return false
 	}
 	e.halt()

@@ -226,14 +226,17 @@ func (h *house) settleWith(hang int) {
 	for {
 		taken := h.tap.mark(ctx)
 		err := h.engine.Wait(ctx, settled)
-		if errors.Is(err, bot.ErrStopped) {
+		still := h.tap.mark(ctx) == taken && settled(h.engine.Status())
+		select {
+		case <-h.engine.Stopped():
 			h.restart()
 			continue
+		default:
 		}
 		if err != nil || ctx.Err() != nil {
 			h.t.Fatalf("not settled: %v: %+v\n%s", err, h.engine.Status(), h.log)
 		}
-		if h.tap.mark(ctx) == taken && settled(h.engine.Status()) {
+		if still {
 			return
 		}
 	}

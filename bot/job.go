@@ -175,8 +175,8 @@ func (j *jobRunner) rest(ctx context.Context, wait time.Duration) bool {
 		j.e.note()
 	}
 	again := make(chan struct{})
-	count(1)
 	stop := j.e.clock.AfterFunc(wait, func() { count(-1); close(again) })
+	count(1) // only now: who looks at the status may move the clock
 	select {
 	case <-again:
 		return true
