@@ -166,11 +166,11 @@ func (tx *Tx) signer(chapter string) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed([]byte(seed)), nil
 }
 
-// VisibleChapters lists the chapters that a room may know of: its own, those it follows or asked, those that follow it, and
-// those that chose to be listed.
+// VisibleChapters lists the chapters that a room may know of: its own, those it hears, those that hear it, and those that
+// chose to be listed. Who only asked knows nothing yet.
 func (tx *Tx) VisibleChapters(room *Room) ([]*Chapter, error) {
-	return tx.chapters(`listed OR id = $1 OR id IN (SELECT chapter FROM follows WHERE room = $2)
-		OR $1 <> '' AND id IN (SELECT r.chapter FROM rooms r JOIN follows f ON f.room = r.id WHERE f.chapter = $1)`, room.Chapter, room.ID)
+	return tx.chapters(`listed OR id = $1 OR id IN (SELECT chapter FROM follows WHERE room = $2 AND active)
+		OR $1 <> '' AND id IN (SELECT r.chapter FROM rooms r JOIN follows f ON f.room = r.id WHERE f.chapter = $1 AND f.active)`, room.Chapter, room.ID)
 }
 
 // FindChapter finds a chapter that a room may know of, by name or by the first four characters of its id; nil if none.
@@ -275,7 +275,23 @@ func (tx *Tx) EndFollow(room RoomID, chapter string) (ended bool, err error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
-	return true, tx.drops(true, `room = $1 AND record IN (SELECT id FROM records WHERE latest AND chapter = $2)`, room, chapter)
+	const theirs = `room = $1 AND record IN (SELECT id FROM records WHERE latest AND chapter = $2)`
+	messages, err := tx.rows(`state = 0 AND kind = '`+string(OutMessage)+`' AND `+theirs, room, chapter)
+	if err != nil {
+		return true, err
+	}
+	if err := tx.drops(true, theirs, room, chapter); err != nil {
+		return true, err
+	}
+	for _, id := range messages {
+		if !slices.Contains(tx.dropped, id) {
+			continue // already on its way
+		}
+		if err := tx.tell(&waiting{id: id, room: room, kind: OutMessage, about: true}, false); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
 }
 
 // Following lists whom a room hears or has asked to hear.

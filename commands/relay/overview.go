@@ -48,7 +48,11 @@ func overview(t *bot.Turn, _ bot.Args) error {
 		case asked >= 0:
 			msg.Waiting = append(msg.Waiting, Since{Chapter: name, Day: locales.Day{At: wishes[asked].At}})
 		case o.Listed && mod && len(msg.Others) < maxListed:
-			msg.Others = append(msg.Others, name)
+			if there, err := spokesroom(t.Tx, o); err != nil {
+				return err
+			} else if there != nil {
+				msg.Others = append(msg.Others, name)
+			}
 		}
 	}
 	list, err := hearing(t, c)
