@@ -105,10 +105,11 @@ type player struct {
 
 // place is a room as the script knows it.
 type place struct {
-	label string
-	net   *Network
-	id    string
-	zone  *time.Location
+	label   string
+	net     *Network
+	id      string
+	zone    *time.Location
+	chapter string // the name of the one that it was set up in
 }
 
 func (p *player) seed(n uint64) {
@@ -643,10 +644,6 @@ func (p *player) invite(a act) error {
 
 // setUpRoom makes a room as if it had been set up long ago: nothing is said about it.
 func (p *player) setUpRoom(a act) error {
-	lang := a.opts["lang"]
-	if lang != "" && !slices.ContainsFunc(locales.Languages(), func(l locales.Language) bool { return l.Code == lang }) {
-		return fmt.Errorf("the bot does not speak %q", lang)
-	}
 	at, r, err := p.newRoom(a)
 	if err != nil {
 		return err
@@ -654,76 +651,22 @@ func (p *player) setUpRoom(a act) error {
 	if err := p.settle(); err != nil { // the engine has just started
 		return err
 	}
+	at.chapter = a.opts["chapter"]
+	home := Home{Adapter: at.net.Name(), Room: r, Lang: a.opts["lang"], Zone: a.opts["tz"], Chapter: at.chapter, Since: p.clock.Now().Add(-long)}
+	for name := range strings.SplitSeq(a.opts["follows"], ",") {
+		if other := p.rooms[name]; other != nil && other.chapter != "" {
+			name = other.chapter
+		}
+		if name != "" {
+			home.Follows = append(home.Follows, name)
+		}
+	}
 	p.becalm(true)
 	defer p.becalm(false)
-	if err := p.engine.Do(p.ctx, "a room is set up", func(tx *bot.Tx) error {
-		room := &bot.Room{Adapter: at.net.Name(), Address: r.ID, Name: r.Name, Joined: true, Encrypted: r.Encrypted, Lang: lang, Zone: a.opts["tz"]}
-		if err := tx.SaveRoom(room); err != nil {
-			return err
-		}
-		for _, m := range r.Members {
-			who, err := tx.Meet(room.Adapter, m.Person, m.Name)
-			if err != nil {
-				return err
-			}
-			if err := tx.SaveMember(room.ID, bot.Member{Person: who.ID, Moderator: m.Moderator, Present: true, Since: p.clock.Now().Add(-long)}); err != nil {
-				return err
-			}
-		}
-		return p.setUpChapter(tx, room, a)
-	}); err != nil {
+	if err := p.engine.Do(p.ctx, "a room is set up", home.SetUp); err != nil {
 		return err
 	}
 	return at.net.Create(r)
-}
-
-func (p *player) setUpChapter(tx *bot.Tx, room *bot.Room, a act) error {
-	if name := a.opts["chapter"]; name != "" {
-		c, err := tx.ChapterNamed(name)
-		if err != nil {
-			return err
-		}
-		if c == nil {
-			_, err = tx.NewChapter(room, name)
-		} else {
-			room.Chapter = c.ID
-			err = tx.SaveRoom(room)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	for name := range strings.SplitSeq(a.opts["follows"], ",") {
-		if name == "" {
-			continue
-		}
-		c, err := p.chapter(tx, name)
-		if err != nil {
-			return err
-		}
-		if err := tx.SetFollow(bot.Follow{Room: room.ID, Chapter: c.ID, Active: true}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// chapter finds a chapter by its name or by that of one of its rooms.
-func (p *player) chapter(tx *bot.Tx, name string) (*bot.Chapter, error) {
-	c, err := tx.ChapterNamed(name)
-	if c != nil || err != nil {
-		return c, err
-	}
-	if at := p.rooms[name]; at != nil {
-		r, err := tx.RoomAt(at.net.Name(), at.id)
-		if err != nil {
-			return nil, err
-		}
-		if r != nil && r.Chapter != "" {
-			return tx.Chapter(r.Chapter)
-		}
-	}
-	return nil, fmt.Errorf("there is no chapter %s", name)
 }
 
 func (p *player) moveMember(at *place, how, name string) error {
