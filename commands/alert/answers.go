@@ -139,8 +139,8 @@ func (n numbers) sent(r *bot.Record, b body) Sent {
 }
 
 func (n numbers) progress() any {
-	if n.delivered == 0 {
-		return OnItsWay{Count: n.rooms}
+	if waiting := n.rooms - n.delivered - n.failed; n.delivered == 0 && waiting > 0 {
+		return OnItsWay{Count: waiting}
 	}
 	return Reached{Delivered: n.delivered, Count: n.rooms}
 }

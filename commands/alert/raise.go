@@ -50,7 +50,7 @@ func raise(t *bot.Turn, a bot.Args) error {
 	if text := a.Text("alert"); text != "" {
 		d["given"] = "yes"
 		d["text"] = text
-		if u, rest := urgencyFirst(t, text); u != "" {
+		if u, rest := urgencyFirst(t.Locales(), text); u != "" {
 			d["urgency"], d["text"] = u, rest
 		}
 	}
@@ -58,7 +58,7 @@ func raise(t *bot.Turn, a bot.Args) error {
 }
 
 // urgencyFirst reads an urgency that stands before the text, set off by a colon or comma: "now: police at the door".
-func urgencyFirst(t *bot.Turn, text string) (urgency, rest string) {
+func urgencyFirst(l *locales.Bundle, text string) (urgency, rest string) {
 	i := strings.IndexAny(text, ":,،")
 	if i < 0 {
 		return "", text
@@ -66,7 +66,7 @@ func urgencyFirst(t *bot.Turn, text string) (urgency, rest string) {
 	head := markup.FoldWord(text[:i])
 	rest = strings.TrimSpace(strings.TrimLeft(text[i:], ":,،"))
 	for _, u := range urgencies {
-		for _, words := range t.Locales().Words(urgencyWords(u)) {
+		for _, words := range l.Words(urgencyWords(u)) {
 			if rest != "" && slices.ContainsFunc(words, func(w string) bool { return markup.FoldWord(w) == head }) {
 				return u, rest
 			}

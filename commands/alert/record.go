@@ -109,7 +109,7 @@ const maxLines = 12
 // quote sets what was typed off line by line, so that no line of it can pass for one of ours.
 func quote(text string) []any {
 	var lines []string
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(markup.Clean(text)) {
 		if line = strings.TrimSpace(line); line != "" {
 			lines = append(lines, line)
 		}
