@@ -19,6 +19,12 @@ func clearAlert(t *bot.Turn, a bot.Args) error {
 		}
 		return bot.Refuse(NotOurs{Chapter: name})
 	}
+	if !visible(t, r) || r.Encrypted && !t.Room.Encrypted {
+		return bot.Refuse(OnlyEncrypted{Code: r.Code()})
+	}
+	if t.Here.Encrypted && !t.Room.Encrypted {
+		return bot.Refuse(SayThere{})
+	}
 	if b.State == stateOver {
 		return bot.Refuse(AlreadyOver{Code: r.Code()})
 	}

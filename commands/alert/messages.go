@@ -9,7 +9,7 @@ var messages = []any{
 	AskText{}, TextExample{}, AskUrgency{}, UrgencyName{}, Quote{}, Moment{},
 	Preview{}, Rooms{}, OfChapters{}, InLanguages{}, Withheld{}, Place{}, AskedThere{}, ClearPreview{}, ClearTo{},
 	Dropped{}, Lapsed{}, AnotherPerson{}, TooNew{}, NotSpeaking{}, NoReach{}, NotOurs{}, NotSent{}, AlreadyOver{}, ClearSent{},
-	Sent{}, OnItsWay{}, Reached{}, Closed{}, Alert{}, Over{}, AllClear{}, TookBack{}, Status{}, InRooms{}, CanHelp{}, List{}, Item{}, Nothing{},
+	Sent{}, OnItsWay{}, Reached{}, Closed{}, Alert{}, Over{}, AllClear{}, TookBack{}, Status{}, InRooms{}, CanHelp{}, List{}, Item{}, Nothing{}, Hidden{}, OnlyEncrypted{}, SayThere{},
 }
 
 // What the capability says. Each is a locale entry alert.<snake_case type>.
@@ -86,6 +86,9 @@ type (
 	NotOurs     struct{ Chapter bot.ChapterName }
 	NotSent     struct{}
 	AlreadyOver struct{ Code locales.Code }
+	// OnlyEncrypted, SayThere: what is said in encrypted rooms stays in such.
+	OnlyEncrypted struct{ Code locales.Code }
+	SayThere      struct{}
 	// ClearSent takes the place of a ClearPreview.
 	ClearSent struct{ Code locales.Code }
 
@@ -170,10 +173,13 @@ type (
 
 	// List shows the alerts that are current here.
 	List struct {
-		Items []any
-		More  int
+		Items  []any
+		More   int
+		Hidden any
 	}
-	Item struct {
+	// Hidden counts those that came from encrypted rooms.
+	Hidden struct{ Count int }
+	Item   struct {
 		Mark    locales.Safe
 		Code    locales.Code
 		Chapter bot.ChapterName
@@ -181,5 +187,5 @@ type (
 		Clock   locales.Clock
 		Text    string
 	}
-	Nothing struct{}
+	Nothing struct{ Hidden any }
 )

@@ -43,6 +43,9 @@ func raise(t *bot.Turn, a bot.Args) error {
 	if err := mayRaise(t); err != nil {
 		return err
 	}
+	if t.Here.Encrypted && !t.Room.Encrypted {
+		return bot.Refuse(SayThere{})
+	}
 	if _, _, err := reach(t, t.Encrypted()); err != nil {
 		return err
 	}

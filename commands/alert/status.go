@@ -13,6 +13,9 @@ const maxItems = 10
 // status says where an alert has arrived, to the chapter that sent it; to others it shows the alert again.
 func status(t *bot.Turn, a bot.Args) error {
 	r := a.Record("code")
+	if !visible(t, r) {
+		return bot.Refuse(OnlyEncrypted{Code: r.Code()})
+	}
 	b, err := read(r)
 	if err != nil {
 		return err
@@ -144,11 +147,17 @@ func list(t *bot.Turn, _ bot.Args) error {
 		return err
 	}
 	all := slices.DeleteFunc(append(own, received...), func(r *bot.Record) bool { return r.Due.Before(t.Now()) })
+	current := len(all)
+	all = slices.DeleteFunc(all, func(r *bot.Record) bool { return !visible(t, r) })
+	var hidden any
+	if n := current - len(all); n > 0 {
+		hidden = Hidden{Count: n}
+	}
 	if len(all) == 0 {
-		return t.Done(Nothing{})
+		return t.Done(Nothing{Hidden: hidden})
 	}
 	slices.SortStableFunc(all, func(a, b *bot.Record) int { return b.At.Compare(a.At) })
-	l := List{More: max(0, len(all)-maxItems)}
+	l := List{More: max(0, len(all)-maxItems), Hidden: hidden}
 	for _, r := range all[:len(all)-l.More] {
 		b, err := read(r)
 		if err != nil {

@@ -93,7 +93,13 @@ var cancelDialogue = bot.Dialogue{
 		if err := t.Revise(r, e); err != nil {
 			return err
 		}
-		return t.Done(Cancelled{Code: r.Code(), Summary: e.Summary}, bot.About(r))
+		said := Cancelled{Code: r.Code(), Summary: e.Summary}
+		if t.Here.ID != r.Room {
+			if _, err := t.Post(r.Room, said, bot.About(r)); err != nil {
+				return err
+			}
+		}
+		return t.Done(said, bot.About(r))
 	},
 }
 
@@ -121,6 +127,8 @@ func ours(t *bot.Turn, id string) (*bot.Record, event, error) {
 		return nil, e, err
 	case r.Room != t.Room.ID && (r.Chapter == "" || r.Chapter != t.Room.Chapter):
 		return nil, e, bot.Refuse(NotOurs{Code: r.Code()})
+	case !visible(t, r):
+		return nil, e, bot.Refuse(OnlyEncrypted{Code: r.Code()})
 	case e.Status == cancelled:
 		return nil, e, bot.Refuse(AlreadyCancelled{Code: r.Code()})
 	case r.Author == t.Person.ID:
