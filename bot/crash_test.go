@@ -293,8 +293,10 @@ func (o *outside) Run(ctx context.Context, _ bot.Inbox) error {
 	<-ctx.Done()
 	return nil
 }
-func (o *outside) Send(context.Context, bot.Outgoing) (string, error) { return "", errors.New("no rooms") }
-func (o *outside) Jobs() []string                                     { return []string{"work", "hang"} }
+func (o *outside) Send(context.Context, bot.Outgoing) (string, error) {
+	return "", errors.New("no rooms")
+}
+func (o *outside) Jobs() []string { return []string{"work", "hang"} }
 func (o *outside) RunJob(ctx context.Context, kind string, payload json.RawMessage) (json.RawMessage, error) {
 	o.mu.Lock()
 	o.runs = append(o.runs, string(payload))

@@ -83,14 +83,15 @@ type Tx struct {
 
 // overlay is what a transaction has changed and read, not yet in the cache.
 type overlay struct {
-	rooms   map[RoomID]*Room
-	people  map[PersonID]*Person
-	queued  []*waiting // new outbox rows
-	dropped []RowID    // outbox rows set aside
-	held    []RowID    // outbox rows that must not leave before this commits
-	settled []RowID    // outbox rows whose network id is stored
-	jobs    bool       // a job was written
-	timers  bool       // a timer was written
+	rooms     map[RoomID]*Room
+	people    map[PersonID]*Person
+	queued    []*waiting // new outbox rows
+	dropped   []RowID    // outbox rows set aside
+	held      []RowID    // outbox rows that must not leave before this commits
+	rewritten []RowID    // outbox rows that say something else now
+	settled   []RowID    // outbox rows whose network id is stored
+	jobs      bool       // a job was written
+	timers    bool       // a timer was written
 }
 
 func newOverlay() overlay {
@@ -105,6 +106,7 @@ func (o *overlay) merge(later *overlay) {
 	o.dropped = append(o.dropped, later.dropped...)
 	o.held = append(o.held, later.held...)
 	o.settled = append(o.settled, later.settled...)
+	o.rewritten = append(o.rewritten, later.rewritten...)
 	o.jobs = o.jobs || later.jobs
 	o.timers = o.timers || later.timers
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,7 +70,7 @@ func (d *dispatcher) load(tx *Tx) error {
 }
 
 // add takes over what a commit wrote.
-func (d *dispatcher) add(rows []*waiting, dropped []RowID) {
+func (d *dispatcher) add(rows []*waiting, dropped, rewritten []RowID) {
 	d.mu.Lock()
 	for _, w := range rows {
 		q := d.rooms[w.room]
@@ -81,6 +83,14 @@ func (d *dispatcher) add(rows []*waiting, dropped []RowID) {
 		}
 		q.lanes[w.lane] = append(q.lanes[w.lane], w)
 		d.byID[w.id] = w
+		if len(d.byID) > maxFresh {
+			w.fresh = nil
+		}
+	}
+	for _, id := range rewritten {
+		if w := d.byID[id]; w != nil {
+			w.fresh = nil
+		}
 	}
 	for _, id := range dropped {
 		d.remove(id)
@@ -401,26 +411,17 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	if !room.Joined {
 		return Outgoing{}, errNotThere
 	}
-	var key, lang string
-	var sealed []byte
-	var expires int64
-	out := Outgoing{ID: fmt.Sprintf("%s-%d", d.e.instance, w.id), Room: room.Address, Kind: w.kind, Encrypted: room.Encrypted}
-	err := d.e.db.QueryRow(d.ctx, `SELECT key, data, expires, rings, lang FROM outbox WHERE id = $1`, w.id).Scan(&key, &sealed, &expires, &out.Rings, &lang)
+	out := Outgoing{ID: d.e.outID(w.id), Room: room.Address, Kind: w.kind, Encrypted: room.Encrypted, Again: w.fixed}
+	says, err := d.says(w)
 	if err != nil {
 		return out, err
 	}
 	now := d.e.clock.Now()
-	if expires != 0 && now.UnixMilli() > expires {
+	if says.expires != 0 && now.UnixMilli() > says.expires {
 		return out, errNothing
 	}
-	raw, err := d.e.box.Open(place("outbox", "data", w.id), sealed)
-	if err != nil {
-		return out, err
-	}
-	var p parcel
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return out, err
-	}
+	p := says.parcel
+	out.Rings = says.rings
 	out.ReplyTo, out.ReplyPerson, out.Text, out.File, out.Target = p.Reply, p.ReplyTo, p.Text, p.File, p.Target
 	if able.Threads {
 		out.Thread = p.Thread
@@ -428,10 +429,10 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	if err := d.aim(&out, w, able, now); err != nil {
 		return out, err
 	}
-	if key == "" {
+	if says.key == "" {
 		return out, nil
 	}
-	msg, err := d.e.cfg.Messages.Decode(key, p.Data)
+	msg, err := d.e.cfg.Messages.Decode(says.key, p.Data)
 	if err != nil {
 		return out, err
 	}
@@ -439,10 +440,31 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 		out.Repeated = true
 		msg = Perhaps{Message: msg}
 	}
-	reader := d.e.reader(room, lang, now)
+	reader := d.e.reader(room, says.lang, now)
 	out.Lang = reader.Lang
 	out.Text, err = d.e.cfg.Locales.Render(reader, msg)
 	return out, err
+}
+
+// says gives what a row says, from memory or from the database.
+func (d *dispatcher) says(w *waiting) (*spoken, error) {
+	d.mu.Lock()
+	fresh := w.fresh
+	d.mu.Unlock()
+	if fresh != nil {
+		return fresh, nil
+	}
+	var s spoken
+	var sealed []byte
+	err := d.e.db.QueryRow(d.ctx, `SELECT key, data, expires, rings, lang FROM outbox WHERE id = $1`, w.id).Scan(&s.key, &sealed, &s.expires, &s.rings, &s.lang)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := d.e.box.Open(place("outbox", "data", w.id), sealed)
+	if err != nil {
+		return nil, err
+	}
+	return &s, json.Unmarshal(raw, &s.parcel)
 }
 
 // aim finds the own message that a call is about, and makes of an edit that the network cannot make, or not any more, a
@@ -527,7 +549,36 @@ func (d *dispatcher) netID(row RowID) (string, error) {
 	return string(b), err
 }
 
-// delivered stores that a row was sent, and as what: an edit may have become a message.
+// outID is the idempotency key of a row, rowOf the row of a key; 0 when it is not of this database.
+func (e *Engine) outID(row RowID) string { return fmt.Sprintf("%s-%d", e.instance, row) }
+
+func (e *Engine) rowOf(outID string) RowID {
+	number, ours := strings.CutPrefix(outID, e.instance+"-")
+	row, err := strconv.ParseInt(number, 10, 64)
+	if !ours || err != nil {
+		return 0
+	}
+	return RowID(row)
+}
+
+// waits gives a row that is not known to have been delivered; nil when it is, or never was.
+func (d *dispatcher) waits(row RowID) *waiting {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.byID[row]
+}
+
+// echoed takes from the network itself that a row was delivered: the answer to the call may have been lost in a crash.
+func (tx *Tx) echoed(in *Incoming) error {
+	w := tx.e.out.waits(tx.e.rowOf(in.Target))
+	if w == nil {
+		return nil
+	}
+	tx.dropped = append(tx.dropped, w.id)
+	return tx.delivered(w, w.kind, in.ID)
+}
+
+// delivered stores, once, that a row was sent, and as what: an edit may have become a message.
 func (tx *Tx) delivered(w *waiting, as OutKind, netID string) error {
 	tx.settled = append(tx.settled, w.id)
 	var sealed, hash []byte
@@ -535,7 +586,8 @@ func (tx *Tx) delivered(w *waiting, as OutKind, netID string) error {
 		sealed = tx.Seal("outbox", "net_id", w.id, netID)
 	}
 	if as != OutMessage {
-		if err := tx.Exec(`UPDATE outbox SET state = 1, data = NULL, at = $1, net_id = $2 WHERE id = $3`, tx.now.UnixMilli(), sealed, w.id); err != nil || as != OutDelete {
+		n, err := tx.Changed(`UPDATE outbox SET state = 1, data = NULL, at = $1, net_id = $2 WHERE id = $3 AND state <> 1`, tx.now.UnixMilli(), sealed, w.id)
+		if err != nil || n == 0 || as != OutDelete {
 			return err
 		}
 		// What was deleted there is forgotten here.
@@ -544,7 +596,8 @@ func (tx *Tx) delivered(w *waiting, as OutKind, netID string) error {
 	if netID != "" {
 		hash = tx.Hash("message", netID)
 	}
-	if err := tx.Exec(`UPDATE outbox SET state = 1, at = $1, net_id = $2, net_hash = $3 WHERE id = $4`, tx.now.UnixMilli(), sealed, hash, w.id); err != nil {
+	n, err := tx.Changed(`UPDATE outbox SET state = 1, at = $1, net_id = $2, net_hash = $3 WHERE id = $4 AND state <> 1`, tx.now.UnixMilli(), sealed, hash, w.id)
+	if err != nil || n == 0 {
 		return err
 	}
 	if w.kind == OutEdit { // answers to it are answers to what it changed
@@ -658,11 +711,19 @@ func (t *Turn) hooks(failed string, hook func(Capability) func(*Turn) error) err
 	return nil
 }
 
-// underWay is whether a call is being made in a room.
-func (d *dispatcher) underWay(adapter, address string) bool {
+// arriving is whether a message may be one that is just being sent: its room has a call under way, or what came of the call
+// waits to be stored.
+func (d *dispatcher) arriving(adapter, address, message string) bool {
 	id, ok := d.e.cache.roomAt(adapter, d.e.box.Hash("room", address))
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	q := d.rooms[id]
-	return ok && q != nil && q.busy
+	if q := d.rooms[id]; ok && q != nil && q.busy {
+		return true
+	}
+	for _, sent := range d.netIDs {
+		if sent == message {
+			return true
+		}
+	}
+	return false
 }

@@ -186,7 +186,7 @@ func (e *Engine) open() error {
 		kind = "sqlite3-fk-wal"
 	}
 	e.db, err = dbutil.NewFromConfig("starling", dbutil.Config{PoolConfig: dbutil.PoolConfig{
-		Type: kind, URI: "file:" + path + "?_txlock=immediate", MaxOpenConns: 8, MaxIdleConns: 8,
+		Type: kind, URI: "file:" + path + "?_txlock=immediate&_stmt_cache_size=200", MaxOpenConns: 4, MaxIdleConns: 4,
 	}}, dbutil.NoopLogger)
 	if err != nil {
 		return err
@@ -505,7 +505,7 @@ func (e *Engine) commit(batch []*task) {
 	case err == nil:
 		maps.Copy(e.kept, kept)
 		e.cache.publish(all.rooms, all.people)
-		e.out.add(all.queued, all.dropped)
+		e.out.add(all.queued, all.dropped, all.rewritten)
 		e.out.settle(all.settled)
 	case !errors.Is(err, ErrStopped):
 		err = fmt.Errorf("%w: %w", errStore, err)

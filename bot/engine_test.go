@@ -29,6 +29,23 @@ type clock struct {
 	mu    sync.Mutex
 	now   time.Time
 	waits []*wait
+	calls int // under way
+	ended *sync.Cond
+}
+
+func newClock() *clock {
+	c := &clock{now: start}
+	c.ended = sync.NewCond(&c.mu)
+	return c
+}
+
+// idle returns when no callback is under way.
+func (c *clock) idle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.calls > 0 {
+		c.ended.Wait()
+	}
 }
 
 type wait struct {
@@ -47,7 +64,14 @@ func (c *clock) AfterFunc(d time.Duration, f func()) func() {
 	defer c.mu.Unlock()
 	w := &wait{c.now.Add(max(d, 0)), f}
 	if d <= 0 {
-		go f()
+		c.calls++
+		go func() {
+			f()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.calls--
+			c.ended.Broadcast()
+		}()
 		return func() {}
 	}
 	c.waits = append(c.waits, w)
@@ -123,7 +147,7 @@ type house struct {
 // build makes a house that stands still; able are the abilities of its network.
 func build(t testing.TB, able bot.Abilities) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), clock: &clock{now: start}, log: &log{}, rand: rand.NewChaCha8([32]byte{1}), does: map[string]func(*bot.Turn) error{}}
+	h := &house{t: t, dir: t.TempDir(), clock: newClock(), log: &log{}, rand: rand.NewChaCha8([32]byte{1}), does: map[string]func(*bot.Turn) error{}}
 	h.net = rig.NewNetwork("net", able, h.clock, func(ev rig.Event) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -225,6 +249,7 @@ func (h *house) settleWith(hang int) {
 	defer cancel()
 	for {
 		taken := h.tap.mark(ctx)
+		h.clock.idle()
 		err := h.engine.Wait(ctx, settled)
 		still := h.tap.mark(ctx) == taken && settled(h.engine.Status())
 		select {

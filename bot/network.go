@@ -18,6 +18,7 @@ const (
 	KindReactOff   Kind = "unreaction" // Text is the emoji, taken off Target; Text may be empty: all of that person's
 	KindMember     Kind = "member"     // Member says who joined, left or changed role
 	KindRoom       Kind = "room"       // Room change: joined, left, encrypted, renamed, upgraded
+	KindEcho       Kind = "echo"       // what the bot itself sent came back: Target is its Outgoing.ID. Where a network tells it, a crash repeats nothing that has arrived
 	KindJobResult  Kind = "job"        // made by the engine itself
 )
 
@@ -135,6 +136,8 @@ type Outgoing struct {
 
 	// Encrypted says that the room is encrypted for us: never send clear text into it.
 	Encrypted bool
+	// Again says that an earlier try may have reached the network: the bot was stopped in it, or its answer was lost.
+	Again bool
 	// Repeated says that an earlier try's outcome is unknown and the network has no idempotency key:
 	// Text already says in the room's words that it may be a repetition.
 	Repeated bool

@@ -51,7 +51,8 @@ type waiting struct {
 	target    RowID // own row that is edited, reacted to, deleted or replied to
 	after     RowID // must be delivered before
 	notBefore time.Time
-	about     bool // a record is what it is about
+	about     bool    // a record is what it is about
+	fresh     *spoken // what is said, while that is known; else it is read from the database
 
 	// How sending it went so far; under the dispatcher's lock:
 	retryAt time.Time
@@ -59,6 +60,18 @@ type waiting struct {
 	fixed   bool // an earlier try may have shown it: what it says cannot be changed any more
 	tried   bool // and the network cannot tell a second try from the first
 }
+
+// spoken is what a row says.
+type spoken struct {
+	key     string
+	lang    string
+	rings   bool
+	expires int64
+	parcel  parcel
+}
+
+// maxFresh bounds how many rows are held in memory together with what they say.
+const maxFresh = 500
 
 // post is an outbox row on its way into the database.
 type post struct {
@@ -153,7 +166,7 @@ func (tx *Tx) enqueue(p *post) (RowID, error) {
 		return 0, err
 	}
 	w := p.waiting
-	w.about = p.record != ""
+	w.about, w.fresh = p.record != "", &spoken{p.key, p.lang, p.rings, millis(p.expires), p.parcel}
 	tx.queued = append(tx.queued, &w)
 	room, err := tx.Room(p.room)
 	if err != nil {
@@ -268,6 +281,7 @@ func (tx *Tx) rewrite(row RowID, msg any) error {
 	if err != nil {
 		return err
 	}
+	tx.rewritten = append(tx.rewritten, row)
 	return tx.Exec(`UPDATE outbox SET key = $1, data = $2 WHERE id = $3`, key, tx.Seal("outbox", "data", row, string(sealed)), row)
 }
 

@@ -29,14 +29,19 @@ type inbox struct {
 func (b inbox) Deliver(ctx context.Context, in ...Incoming) error {
 	done := make([]<-chan error, len(in))
 	for i := range in {
-		done[i] = b.hand(in[i], false)
+		if in[i].Kind != KindEcho || b.e.out.waits(b.e.rowOf(in[i].Target)) != nil {
+			done[i] = b.hand(in[i], false)
+		}
 	}
 	var failed error
 	for i, d := range done {
+		if d == nil {
+			continue // an echo of what is known to have arrived
+		}
 		err := b.wait(ctx, d)
 		if errors.Is(err, errEarly) {
 			short, cancel := context.WithTimeout(ctx, earlyWait)
-			_ = b.e.Wait(short, func(Status) bool { return !b.e.out.underWay(b.adapter, in[i].Room) }) // or not: it is looked at again now
+			_ = b.e.Wait(short, func(Status) bool { return !b.e.out.arriving(b.adapter, in[i].Room, in[i].Target) }) // or not: it is looked at again now
 			cancel()
 			err = b.wait(ctx, b.hand(in[i], true))
 		}
@@ -105,6 +110,8 @@ func (tx *Tx) receive(in *Incoming, late bool) error {
 		return tx.roomChanged(in)
 	case KindMember:
 		return tx.memberChanged(in)
+	case KindEcho:
+		return tx.echoed(in)
 	}
 	here, err := tx.RoomAt(in.Adapter, in.Room)
 	if err != nil || here == nil || !here.Joined {
@@ -535,7 +542,7 @@ var whichRoom = Dialogue{
 // reacted routes a reaction to what it was put on.
 func (tx *Tx) reacted(in *Incoming, here *Room, late bool) error {
 	row, topic, ref, _, _, err := tx.posted(here.ID, in.Target)
-	if err == nil && row == 0 && !late && tx.e.out.underWay(in.Adapter, in.Room) {
+	if err == nil && row == 0 && !late && tx.e.out.arriving(in.Adapter, in.Room, in.Target) {
 		return errEarly
 	}
 	if err != nil || row == 0 || topic == "" {
