@@ -231,6 +231,39 @@ func TestAHandlerThatBreaksLeavesNothingHalfWritten(t *testing.T) {
 	}
 }
 
+func TestAHookThatBreaksInACommandThatIsRefused(t *testing.T) {
+	h, _ := share(t)
+	h.on("settled", func(t *bot.Turn) error {
+		if err := t.Done(Said{"half"}); err != nil {
+			return err
+		}
+		return errors.New("broken")
+	})
+	h.net.Down("!north", time.Hour)
+	h.say("!room", "ana", "/do share")
+	h.on("leave", func(t *bot.Turn) error {
+		t.Room.Lang = "fr"
+		if err := t.SaveRoom(t.Room); err != nil {
+			return err
+		}
+		if _, err := t.EndFollow(h.roomIn(t.Tx, "!north"), h.chapterOf(t.Tx, "!room")); err != nil {
+			return err
+		}
+		return bot.Refuse(Said{"no"})
+	})
+	h.say("!room", "ana", "/do leave")
+	h.restart() // what memory and database hold is the same
+	h.advance(2 * time.Hour)
+	h.wantSpoken("!north", "news 1", "news 2")
+	h.do(func(tx *bot.Tx) error {
+		r, err := tx.RoomAt("net", "!room")
+		if err != nil || r.Lang != "" {
+			t.Errorf("the room speaks %q: %v", r.Lang, err)
+		}
+		return nil
+	})
+}
+
 func TestATransactionOfItsOwnThatFailsIsUndone(t *testing.T) {
 	h := live(t)
 	id := h.id("!room")

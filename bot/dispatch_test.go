@@ -383,7 +383,7 @@ func TestWhatCanNeverBeDeliveredIsToldOnce(t *testing.T) {
 			h.do(func(tx *bot.Tx) error {
 				all, err := tx.Deliveries(*id)
 				for _, d := range all {
-					if north := d.Room == h.room4(tx, "!north"); north != d.SetAside || north == d.Delivered {
+					if north := d.Room == h.roomIn(tx, "!north"); north != d.SetAside || north == d.Delivered {
 						t.Errorf("%+v", d)
 					}
 				}
@@ -406,8 +406,17 @@ func TestWhatCanNeverBeDeliveredIsToldOnce(t *testing.T) {
 	}
 }
 
-// room4 is a room's id inside a transaction.
-func (h *house) room4(tx *bot.Tx, address string) bot.RoomID {
+func (h *house) chapterOf(tx *bot.Tx, address string) string {
+	r, err := tx.RoomAt("net", address)
+	if err != nil || r == nil {
+		h.t.Error(address, err)
+		return ""
+	}
+	return r.Chapter
+}
+
+// roomIn is a room's id inside a transaction.
+func (h *house) roomIn(tx *bot.Tx, address string) bot.RoomID {
 	r, err := tx.RoomAt("net", address)
 	if err != nil || r == nil {
 		h.t.Error(address, err)
@@ -445,7 +454,7 @@ func TestWhoNoLongerFollowsHearsNothingMore(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = tx.EndFollow(h.room4(tx, "!north"), c.ID)
+			_, err = tx.EndFollow(h.roomIn(tx, "!north"), c.ID)
 			return err
 		})
 		h.advance(2 * time.Hour)

@@ -632,7 +632,8 @@ func (h *house) capability() bot.Capability {
 			{Name: "echo", Params: text, Where: bot.InRoom, Do: func(t *bot.Turn, a bot.Args) error { return t.Done(Said{a.Text("text")}) }},
 			{Name: "ask", Where: bot.InRoom, Do: func(t *bot.Turn, _ bot.Args) error { return t.Start("test.ask", nil) }},
 		},
-		Kinds: []bot.RecordKind{{Name: "thing", Letter: "T", Index: indexThing}},
+		Kinds: []bot.RecordKind{{Name: "thing", Letter: "T", Index: indexThing,
+			Settled: func(t *bot.Turn, _ *bot.Record, d bot.Delivery) error { return h.call(t, "settled") }}},
 		Dialogues: []bot.Dialogue{{
 			Name:   "test.ask",
 			Steps:  askSteps,

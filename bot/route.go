@@ -401,6 +401,9 @@ func (t *Turn) attempt(do func() error) error {
 	if err := t.Exec(`ROLLBACK TO attempt`); err != nil {
 		return err
 	}
+	if err := t.Exec(`RELEASE attempt`); err != nil { // an attempt around this one has the same name
+		return err
+	}
 	t.e.out.release(t.held[len(before.held):])
 	t.overlay = before
 	if t.Person == nil {
