@@ -69,6 +69,11 @@ type Adapter struct {
 	arrivedMu sync.Mutex
 	arrived   map[id.SessionID]bool // room keys that came since held events were last tried
 
+	process string // tells this run of the program from others
+	echoMu  sync.Mutex
+	echoes  [2]map[string]id.EventID    // own events that came down last, by Outgoing.ID
+	fences  map[id.RoomID]chan struct{} // closed when all that was sent before the start has come down
+
 	ready     chan struct{} // closed after the first sync: from then on members and devices are current
 	readyOnce sync.Once
 	wake      chan struct{} // a room wants to be joined or left
@@ -124,6 +129,9 @@ func newAdapter(ctx context.Context, cfg Config, st *store) (*Adapter, error) {
 		cfg: cfg, log: cfg.Log, store: st, cli: cli, me: s.UserID,
 		sought: map[string]time.Time{}, gapTries: map[id.RoomID]int{},
 		arrived: map[id.SessionID]bool{},
+		process: rand.Text(),
+		echoes:  [2]map[string]id.EventID{{}, {}},
+		fences:  map[id.RoomID]chan struct{}{},
 		ready:   make(chan struct{}),
 		wake:    make(chan struct{}, 1),
 		fatal:   make(chan error, 1),

@@ -2,8 +2,6 @@ package matrix
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,7 +36,7 @@ func (a *Adapter) Send(ctx context.Context, out bot.Outgoing) (string, error) {
 	case <-ctx.Done():
 		return "", clean(ctx.Err())
 	}
-	eid, err := a.send(ctx, out)
+	eid, err := a.once(ctx, out)
 	if err == nil {
 		return eid.String(), nil
 	}
@@ -58,6 +56,19 @@ func (a *Adapter) Send(ctx context.Context, out bot.Outgoing) (string, error) {
 		return "", a.whetherGone(ctx, id.RoomID(out.Room), se)
 	}
 	return "", err
+}
+
+// once sends what no earlier try has brought to the room.
+func (a *Adapter) once(ctx context.Context, out bot.Outgoing) (id.EventID, error) {
+	if out.Again && out.Kind != bot.OutLeave {
+		if err := a.passFence(ctx, id.RoomID(out.Room)); err != nil {
+			return "", err
+		}
+	}
+	if eid, ok := a.echo(out.ID); ok {
+		return eid, nil
+	}
+	return a.send(ctx, out)
 }
 
 func (a *Adapter) send(ctx context.Context, out bot.Outgoing) (id.EventID, error) {
@@ -149,10 +160,19 @@ func (a *Adapter) whetherGone(ctx context.Context, rid id.RoomID, se *bot.SendEr
 	return se
 }
 
-// transaction is the homeserver's idempotency key for an Outgoing: the same for every try.
-func transaction(outID string) string {
-	h := sha256.Sum256([]byte("starling " + outID))
-	return hex.EncodeToString(h[:16])
+// transaction is the homeserver's idempotency key for an Outgoing: the same for every try. It comes back beside the event,
+// to this device only, and says which Outgoing has arrived: Dendrite forgets the key of a call whose caller died in it.
+func transaction(outID string) string { return transactionPrefix + outID }
+
+const transactionPrefix = "starling-"
+
+// sentAs is the Outgoing.ID of an own event, "" where it is not known.
+func sentAs(evt *event.Event) string {
+	outID, ok := strings.CutPrefix(evt.Unsigned.TransactionID, transactionPrefix)
+	if !ok || len(outID) > maxName {
+		return ""
+	}
+	return outID
 }
 
 // body gives a text in both forms that a message has.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"maunium.net/go/mautrix/event"
 	"maunium.net/go/mautrix/id"
@@ -281,6 +282,14 @@ func (v *visit) refresh(ctx context.Context) error {
 func (v *visit) message(ctx context.Context, evt *event.Event) error {
 	if evt.Sender == v.a.me {
 		v.b.own[evt.ID] = true
+		if v.a.isFence(evt) {
+			v.b.fences = append(v.b.fences, v.r.ID)
+		}
+		if outID := sentAs(evt); outID != "" {
+			v.b.echoes[outID] = evt.ID
+			v.b.in = append(v.b.in, bot.Incoming{Kind: bot.KindEcho, Room: v.r.ID.String(), ID: evt.ID.String(), Target: outID,
+				Sent: time.UnixMilli(evt.Timestamp), Received: v.a.cfg.Now()})
+		}
 		return nil
 	}
 	if !v.announced {

@@ -50,7 +50,7 @@ var syncFilter = func() string {
 
 var (
 	stateTypes    = []string{"m.room.member", "m.room.power_levels", "m.room.create", "m.room.encryption", "m.room.history_visibility", "m.room.name", "m.room.tombstone"}
-	timelineTypes = append([]string{"m.room.message", "m.room.encrypted", "m.reaction", "m.room.redaction", "m.sticker"}, stateTypes...)
+	timelineTypes = append([]string{"m.room.message", "m.room.encrypted", "m.reaction", "m.room.redaction", "m.sticker", fenceType.Type}, stateTypes...)
 )
 
 // events is a list in which a malformed event is passed over: one of them must not stop all that follow.
@@ -107,12 +107,14 @@ type batch struct {
 	held      []*event.Event
 	released  []id.EventID
 	own       map[id.EventID]bool
+	echoes    map[string]id.EventID // of own, by Outgoing.ID
+	fences    []id.RoomID
 	reactions map[id.EventID]reaction
 	errands   []func(ctx context.Context) error
 }
 
 func newBatch() *batch {
-	return &batch{rooms: map[id.RoomID]*room{}, own: map[id.EventID]bool{}, reactions: map[id.EventID]reaction{}}
+	return &batch{rooms: map[id.RoomID]*room{}, own: map[id.EventID]bool{}, echoes: map[string]id.EventID{}, reactions: map[id.EventID]reaction{}}
 }
 
 // want notes what the bot has to do in a room once the batch is stored.
@@ -265,6 +267,7 @@ func (a *Adapter) syncOnce(ctx context.Context, in bot.Inbox, retryHeld *bool) e
 	if err != nil {
 		return err
 	}
+	a.heard(b.echoes)
 	if len(b.in) > 0 {
 		if err := in.Deliver(ctx, b.in...); err != nil {
 			a.putArrived(tried)
@@ -275,6 +278,7 @@ func (a *Adapter) syncOnce(ctx context.Context, in bot.Inbox, retryHeld *bool) e
 		a.putArrived(tried)
 		return err
 	}
+	a.openFences(b.fences)
 	*retryHeld = false
 	a.readyOnce.Do(func() { close(a.ready) })
 	if len(b.errands) > 0 {
