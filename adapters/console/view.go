@@ -3,7 +3,6 @@ package console
 import (
 	"strings"
 
-	"charm.land/bubbles/v2/textinput"
 	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
 
@@ -20,140 +19,12 @@ const (
 var (
 	faint   = lipgloss.NewStyle().Faint(true)
 	strong  = lipgloss.NewStyle().Bold(true)
-	focused = lipgloss.NewStyle().Bold(true).Reverse(true).Padding(0, 1)
-	tab     = lipgloss.NewStyle().Padding(0, 1)
+	focused = lipgloss.NewStyle().Bold(true).Reverse(true)
 	ours    = lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Color("6"))
+
+	// Terminals that turn right-to-left text do so by themselves, the others show isolates and marks as boxes.
+	bare = strings.NewReplacer("\u2066", "", "\u2067", "", "\u2068", "", "\u2069", "", "\u200e", "", "\u200f", "", "\u061c", "")
 )
-
-// moved says that the bot did something.
-type moved struct{}
-
-// model is what the screen shows. It holds positions only; what was said is read from the network.
-type model struct {
-	network       *rig.Network
-	texts         *locales.Bundle
-	lang          string
-	rooms         []demo
-	at            int   // the room in which one types
-	speaker       []int // by room: who speaks
-	seen          []int // by room: messages seen
-	scroll        int   // lines up from the end, in the room in which one types
-	began         bool  // somebody has typed something: the introduction gives way
-	problem       string
-	width, height int
-	input         textinput.Model
-}
-
-func newModel(network *rig.Network, texts *locales.Bundle, lang string) model {
-	in := textinput.New()
-	in.Prompt = ""
-	in.CharLimit = 5000
-	in.Focus()
-	rooms := demos()
-	return model{network: network, texts: texts, lang: lang, rooms: rooms, speaker: make([]int, len(rooms)), seen: make([]int, len(rooms)), input: in, width: 80, height: 24}
-}
-
-func (m model) Init() tea.Cmd { return textinput.Blink }
-
-func (m model) text(key string) string { return m.texts.Text(m.lang, "console.text."+key) }
-
-func (m model) person() rig.Member { return m.rooms[m.at].people[m.speaker[m.at]] }
-
-// Update implements tea.Model.
-func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	switch msg := msg.(type) {
-	case tea.WindowSizeMsg:
-		m.width, m.height = msg.Width, msg.Height
-		m.scroll = 0
-		return m, nil
-	case moved:
-		return m, nil
-	case tea.KeyPressMsg:
-		return m.key(msg)
-	}
-	var cmd tea.Cmd
-	m.input, cmd = m.input.Update(msg)
-	return m, cmd
-}
-
-func (m model) key(k tea.KeyPressMsg) (tea.Model, tea.Cmd) {
-	switch k.String() {
-	case "ctrl+c", "ctrl+d":
-		return m, tea.Quit
-	case "tab":
-		return m.goTo(m.at + 1), nil
-	case "shift+tab":
-		return m.goTo(m.at + len(m.rooms) - 1), nil
-	case "ctrl+p":
-		m.speaker[m.at] = (m.speaker[m.at] + 1) % len(m.rooms[m.at].people)
-		return m, nil
-	case "ctrl+y":
-		return m.react("✅"), nil
-	case "ctrl+n":
-		return m.react("❌"), nil
-	case "ctrl+o":
-		return m.react("✋"), nil
-	case "pgup":
-		m.scroll += m.height / 2
-		return m, nil
-	case "pgdown":
-		m.scroll = max(0, m.scroll-m.height/2)
-		return m, nil
-	case "enter":
-		return m.say(), nil
-	}
-	var cmd tea.Cmd
-	m.input, cmd = m.input.Update(k)
-	return m, cmd
-}
-
-func (m model) goTo(room int) model {
-	m.at, m.scroll, m.problem = room%len(m.rooms), 0, ""
-	return m
-}
-
-// say sends what was typed: an answer goes to the bot's last message to that person, as a reply.
-func (m model) say() model {
-	text := strings.TrimSpace(m.input.Value())
-	if text == "" {
-		return m
-	}
-	room, person := m.rooms[m.at].id, m.person()
-	said := rig.Said{Room: room, Person: person.Person, Text: text}
-	if last := m.last(func(o rig.Message) bool { return o.To == person.Person }); !strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "!") {
-		said.ReplyTo = last
-	}
-	m.problem, m.began, m.scroll = "", true, 0
-	if _, err := m.network.Say(said); err != nil {
-		m.problem = err.Error()
-		return m
-	}
-	m.input.Reset()
-	return m
-}
-
-// react puts a reaction on the bot's last message in the room.
-func (m model) react(emoji string) model {
-	target := m.last(func(rig.Message) bool { return true })
-	if target == "" {
-		return m
-	}
-	if err := m.network.React(m.rooms[m.at].id, m.person().Person, target, emoji, true); err != nil {
-		m.problem = err.Error()
-	}
-	return m
-}
-
-// last is the bot's last message in the room that fits.
-func (m model) last(fits func(rig.Message) bool) string {
-	all := m.network.Messages(m.rooms[m.at].id)
-	for i := len(all) - 1; i >= 0; i-- {
-		if all[i].Author == rig.Bot && fits(all[i]) {
-			return all[i].ID
-		}
-	}
-	return ""
-}
 
 // View implements tea.Model.
 func (m model) View() tea.View {
@@ -163,82 +34,173 @@ func (m model) View() tea.View {
 	return v
 }
 
+// screen is exactly as many lines as the terminal has, none wider than it is.
 func (m model) screen() string {
-	width, height := max(m.width, 20), max(m.height, 8)
-	head := m.tabs(width)
-	foot := m.foot(width)
-	body := max(1, height-lipgloss.Height(head)-lipgloss.Height(foot))
-	fit := min(len(m.rooms), max(1, width/narrowest))
-	first := min(max(0, m.at-fit/2), len(m.rooms)-fit)
-	var columns []string
-	for i := first; i < first+fit; i++ {
-		w := width / fit
-		if i == first+fit-1 {
-			w = width - (fit-1)*w
-		}
-		columns = append(columns, m.column(i, w, body))
-		m.seen[i] = len(m.network.Messages(m.rooms[i].id))
+	foot := m.foot()
+	lines := append([]string{m.tabs()}, m.body()...)
+	if len(foot) >= m.height { // what one types comes first
+		lines = nil
 	}
-	return head + "\n" + lipgloss.JoinHorizontal(lipgloss.Top, columns...) + "\n" + foot
+	lines = append(lines, foot...)
+	lines = lines[max(0, len(lines)-max(1, m.height)):]
+	for i := range lines {
+		lines[i] = clip(lines[i], m.width)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func clip(line string, width int) string {
+	if lipgloss.Width(line) <= width {
+		return line
+	}
+	return lipgloss.NewStyle().MaxWidth(max(1, width)).Render(line)
 }
 
 // tabs names all rooms; a dot marks those with something unread.
-func (m model) tabs(width int) string {
+func (m model) tabs() string {
 	var all []string
 	for i, r := range m.rooms {
-		name := r.name
+		name := " " + r.name + " "
 		if len(m.network.Messages(r.id)) > m.seen[i] {
-			name += " •"
+			name += "• "
 		}
 		if i == m.at {
-			all = append(all, focused.Render(name))
-		} else {
-			all = append(all, tab.Render(name))
+			name = focused.Render(name)
 		}
+		all = append(all, name)
 	}
-	return lipgloss.NewStyle().MaxWidth(width).Render(strings.Join(all, ""))
+	return strings.Join(all, "")
 }
 
-// column draws the end of one room's conversation.
-func (m model) column(i, width, height int) string {
-	inner := width - 2
-	style := lipgloss.NewStyle().Width(inner)
+// shown are the rooms that stand side by side, the one in which one types among them.
+func (m model) shown() []int {
+	fit := min(len(m.rooms), max(1, m.width/narrowest))
+	first := min(max(0, m.at-fit/2), len(m.rooms)-fit)
+	var all []int
+	for i := first; i < first+fit; i++ {
+		all = append(all, i)
+	}
+	return all
+}
+
+// columnWidth is that of a room, with the gap beside it.
+func (m model) columnWidth() int { return max(3, m.width/len(m.shown())) }
+
+// bodyHeight is how many lines are left between the tabs and the foot.
+func (m model) bodyHeight() int { return max(0, m.height-1-len(m.foot())) }
+
+// hidden is how many lines of the room in which one types do not fit on the screen.
+func (m model) hidden() int {
+	return max(0, len(m.conversation(m.at, m.columnWidth()-1))-(m.bodyHeight()-1))
+}
+
+// body draws the rooms side by side.
+func (m model) body() []string {
+	height, width := m.bodyHeight(), m.columnWidth()
+	lines := make([]string, height)
+	for n, i := range m.shown() {
+		for row, line := range m.column(i, width-1, height) {
+			if n > 0 {
+				line = " " + line
+			}
+			lines[row] += line
+		}
+	}
+	return lines
+}
+
+// column draws the end of one room's conversation below a line that says which room it is: as many lines as asked for, each
+// filled up to the width.
+func (m model) column(i, width, height int) []string {
+	if height == 0 {
+		return nil
+	}
+	all := m.conversation(i, width)
+	room := max(0, height-1)
+	end := len(all)
+	if i == m.at {
+		end -= min(m.scroll, max(0, end-room))
+	}
+	start := max(0, end-room)
+	more := ""
+	if start > 0 {
+		more += " ↑"
+	}
+	if end < len(all) {
+		more += " ↓"
+	}
+	title := faint.Render(m.title(i))
+	if lipgloss.Width(title)+lipgloss.Width(more) > width {
+		title = clip(title, max(1, width-lipgloss.Width(more)))
+	}
+	lines := append([]string{title + more}, all[start:end]...)
+	for len(lines) < height {
+		lines = append(lines, "")
+	}
+	for j, line := range lines {
+		line = clip(line, width)
+		lines[j] = line + strings.Repeat(" ", max(0, width-lipgloss.Width(line)))
+	}
+	return lines
+}
+
+// title says which language a room speaks and whom it hears.
+func (m model) title(i int) string {
+	r := m.rooms[i]
+	hears := m.text("alone")
+	if len(r.follows) > 0 {
+		hears = m.text("hears") + " " + strings.Join(r.follows, ", ")
+	}
+	if l, ok := locales.LanguageNamed(r.lang); ok {
+		hears = l.Name + " · " + hears
+	}
+	return hears
+}
+
+// conversation is what was said in a room, in lines of a width; the first room begins with what a visitor can do.
+func (m model) conversation(i, width int) []string {
+	style := lipgloss.NewStyle().Width(max(1, width))
 	var lines []string
 	add := func(s string) { lines = append(lines, strings.Split(style.Render(s), "\n")...) }
+	if i == 0 {
+		add(bare.Replace(markup.ANSI(markup.Parse(m.text("intro")))))
+	}
 	r := m.rooms[i]
-	if l, ok := locales.LanguageNamed(r.lang); ok {
-		add(faint.Render(l.Name))
-	}
 	all := m.network.Messages(r.id)
-	if i == m.at && !m.began {
-		add(m.text("intro"))
-	}
-	if len(all) > reads {
-		all = all[len(all)-reads:]
-	}
-	for _, o := range all {
+	for _, o := range all[max(0, len(all)-reads):] {
+		text := markup.Parse(o.Text)
+		if o.Author != rig.Bot {
+			text = markup.Parse(markup.Escape(markup.Clean(o.Text)))
+		}
 		lines = append(lines, "")
-		who := strong.Render(m.name(r, o.Author))
-		if o.Author == rig.Bot {
-			who = ours.Render("starling")
-			add(who + " " + markup.ANSI(markup.Parse(o.Text)))
-		} else {
-			add(who + " " + markup.ANSI(markup.Parse(markup.Escape(markup.Clean(o.Text)))))
-		}
+		add(m.who(r, o) + " " + bare.Replace(markup.ANSI(text)))
 		if marks := m.network.Reactions(o.ID); len(marks) > 0 {
-			add(faint.Render("  " + strings.Join(marks, " ")))
+			add("  " + strings.Join(marks, "  "))
 		}
 	}
-	end := len(lines)
-	if i == m.at {
-		end = max(min(height, len(lines)), len(lines)-m.scroll)
+	return lines
+}
+
+// who says who speaks, and to whom when it is an answer.
+func (m model) who(r demo, o rig.Message) string {
+	to := o.To
+	if answered, ok := m.network.Message(o.ReplyTo); ok && to == "" {
+		to = answered.Author
 	}
-	lines = lines[max(0, end-height):end]
-	border := lipgloss.NewStyle().Width(width).Height(height).MaxHeight(height).PaddingLeft(1)
-	return border.Render(strings.Join(lines, "\n"))
+	who := strong.Render(m.name(r, o.Author))
+	if o.Author == rig.Bot {
+		who = ours.Render(m.name(r, o.Author))
+	}
+	if to != "" {
+		who += faint.Render(" › " + m.name(r, to))
+	}
+	return who
 }
 
 func (m model) name(r demo, address string) string {
+	if address == rig.Bot {
+		return "Starling"
+	}
 	for _, p := range r.people {
 		if p.Person == address {
 			return p.Name
@@ -248,18 +210,61 @@ func (m model) name(r demo, address string) string {
 }
 
 // foot shows who speaks, what is typed, and the keys.
-func (m model) foot(width int) string {
+func (m model) foot() []string {
 	p := m.person()
 	who := p.Name
 	if p.Moderator {
 		who += " (" + m.text("moderator") + ")"
 	}
-	prompt := strong.Render(who + " › ")
-	m.input.SetWidth(max(4, width-lipgloss.Width(prompt)-2))
-	keys := m.text("keys")
-	if m.problem != "" {
-		keys = m.problem
+	if m.width < 40 {
+		who = p.Name
 	}
-	one := lipgloss.NewStyle().MaxWidth(width)
-	return one.Render(faint.Render(strings.Repeat("─", width))) + "\n" + one.Render(prompt+m.input.View()) + "\n" + faint.Width(width).Render(keys)
+	prompt := strong.Render(who + " › ")
+	m.input.SetWidth(max(1, m.width-lipgloss.Width(prompt)-1))
+	lines := []string{faint.Render(strings.Repeat("─", max(1, m.width))), prompt + m.input.View()}
+	if m.problem != "" {
+		return append(lines, m.problem)
+	}
+	for _, line := range m.keys() {
+		lines = append(lines, faint.Render(line))
+	}
+	return lines
+}
+
+// keys are those that fit into one line, two where there is room; how to leave is always among them.
+func (m model) keys() []string {
+	if m.height < 6 {
+		return nil
+	}
+	all := strings.Split(m.text("keys"), between)
+	leave := all[len(all)-1]
+	if m.height < 20 {
+		return []string{join(all[:len(all)-1], m.width-lipgloss.Width(between+leave), leave)}
+	}
+	first := join(all, m.width, "")
+	if rest := strings.TrimPrefix(strings.TrimPrefix(strings.Join(all, between), first), between); rest != "" {
+		all = strings.Split(rest, between)
+		return []string{first, join(all[:len(all)-1], m.width-lipgloss.Width(between+leave), leave)}
+	}
+	return []string{first}
+}
+
+const between = " · "
+
+// join puts together as many as fit into a width, and last after them.
+func join(all []string, width int, last string) string {
+	line := ""
+	for _, k := range all {
+		if line != "" {
+			k = between + k
+		}
+		if lipgloss.Width(line+k) > width {
+			break
+		}
+		line += k
+	}
+	if line != "" && last != "" {
+		line += between
+	}
+	return line + last
 }
