@@ -134,7 +134,7 @@ func (t *Turn) argument(p Param, typed string) (value, problem any, err error) {
 
 // choice finds which value a word in any language stands for.
 func (e *Engine) choice(values []string, typed string) (string, bool) {
-	f := markup.FoldWord(typed)
+	f := markup.FoldWord(trimEnd(typed))
 	for _, v := range values {
 		if f == markup.FoldWord(v) {
 			return v, true

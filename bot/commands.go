@@ -193,12 +193,22 @@ func (t *commandTable) stripName(s string) (string, bool) {
 // match finds the longest command at the beginning of s. Where the bot is not surely meant, "!?" and "!h" are no call for help.
 func (t *commandTable) match(s string, meant bool) (n *node, rest, lang, first string) {
 	first, rest = cut(s)
-	if i := strings.IndexByte(first, '@'); i > 0 { // /needs@bot:server
-		first = first[:i]
+	if at := strings.IndexByte(first, '@'); at > 0 { // /needs@bot:server, of this bot or of another
+		local, _, _ := strings.Cut(first[at+1:], ":")
+		if !meant && !t.names[markup.FoldWord(local)] {
+			return nil, "", "", first
+		}
+		first = first[:at]
 	}
-	w, ok := t.root.words[markup.FoldWord(first)]
-	if help, asked := t.help[markup.FoldWord(first)]; !ok && asked && (meant || utf8.RuneCountInString(first) > 2) {
-		w = word{t.at("starling"), help, first}
+	w, ok := t.root.find(first)
+	if !ok && (meant || utf8.RuneCountInString(first) > 2) {
+		help, asked := t.help[markup.FoldWord(first)]
+		if !asked {
+			help, asked = t.help[markup.FoldWord(trimEnd(first))]
+		}
+		if asked {
+			w = word{t.at("starling"), help, first}
+		}
 	}
 	if w.node == nil {
 		return nil, "", "", first
@@ -206,13 +216,24 @@ func (t *commandTable) match(s string, meant bool) (n *node, rest, lang, first s
 	n, lang = w.node, w.lang
 	for {
 		next, after := cut(rest)
-		w, ok := n.words[markup.FoldWord(next)]
+		w, ok := n.find(next)
 		if !ok || next == "" {
 			return n, rest, lang, first
 		}
 		n, rest = w.node, after
 	}
 }
+
+// find is the sub-command that a word means, in any language; a sentence may end with it.
+func (n *node) find(typed string) (w word, ok bool) {
+	if w, ok = n.words[markup.FoldWord(typed)]; !ok {
+		w, ok = n.words[markup.FoldWord(trimEnd(typed))]
+	}
+	return w, ok
+}
+
+// trimEnd takes the punctuation off the end of a word.
+func trimEnd(word string) string { return strings.TrimRight(word, ".,:;!?…،؛؟") }
 
 // cut splits off the first word.
 func cut(s string) (first, rest string) {

@@ -183,8 +183,13 @@ func unescapePill(s string) string {
 	return uri.UserID().String()
 }
 
-// addressed tells whether a text begins with the bot's name or address, as people write to somebody in a room.
+// addressed tells whether a text begins with the bot's name or address, as people write to somebody in a room, or with a
+// command of this very bot (/needs@bot:server).
 func (a *Adapter) addressed(text, ownName string) bool {
+	if first := strings.Fields(text); len(first) > 0 && strings.ContainsRune("/!", []rune(first[0])[0]) {
+		_, of, _ := strings.Cut(first[0], "@")
+		return strings.EqualFold(of, a.me.Localpart()) || strings.EqualFold("@"+of, a.me.String())
+	}
 	text = strings.TrimLeft(text, " \t\n@\u2066\u2067\u2068")
 	for _, name := range []string{ownName, a.me.Localpart(), strings.TrimPrefix(a.me.String(), "@")} {
 		if name == "" || len(text) < len(name) || !strings.EqualFold(text[:len(name)], name) {

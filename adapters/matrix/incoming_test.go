@@ -73,6 +73,8 @@ func TestWhatEventsBecome(t *testing.T) {
 			text(func(in *bot.Incoming) { in.Text, in.Mentioned = "x", true })},
 		{"called by its name", msg(`{"msgtype":"m.text","body":"murmur: needs"}`), text(func(in *bot.Incoming) { in.Text, in.Mentioned = "murmur: needs", true })},
 		{"called by its address", msg(`{"msgtype":"m.text","body":"@starling:example.org needs"}`), text(func(in *bot.Incoming) { in.Text, in.Mentioned = "@starling:example.org needs", true })},
+		{"a command of its own", msg(`{"msgtype":"m.text","body":"/needs@starling:example.org list"}`), text(func(in *bot.Incoming) { in.Text, in.Mentioned = "/needs@starling:example.org list", true })},
+		{"a command of another bot", msg(`{"msgtype":"m.text","body":"/needs@other:example.org list"}`), text(func(in *bot.Incoming) { in.Text = "/needs@other:example.org list" })},
 		{"a word that begins like its name", msg(`{"msgtype":"m.text","body":"murmuration"}`), text(func(in *bot.Incoming) { in.Text = "murmuration" })},
 		{"a file with a caption", msg(`{"msgtype":"m.image","body":"the door","filename":"door.jpg","url":"mxc://example.org/x","info":{"mimetype":"image/jpeg","size":7}}`),
 			text(func(in *bot.Incoming) {

@@ -61,7 +61,7 @@ func myTimezone(t *bot.Turn, a bot.Args) error {
 	if err := known(t); err != nil {
 		return err
 	}
-	return zone(t, a.Text("city"), "mine", keepMyZone)
+	return zone(t, a.Text("city"), "mine", "my.timezone", keepMyZone)
 }
 
 func keepMyZone(t *bot.Turn, name string) error {

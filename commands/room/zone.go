@@ -1,6 +1,8 @@
 package room
 
 import (
+	"errors"
+
 	"starling/bot"
 	"starling/bot/when"
 	"starling/locales"
@@ -59,11 +61,15 @@ var zoneDialogue = bot.Dialogue{
 }
 
 // zone reads a city that was typed with a command and goes on with keep, or asks which city was meant.
-func zone(t *bot.Turn, city, whose string, keep func(*bot.Turn, string) error) error {
+func zone(t *bot.Turn, city, whose, command string, keep func(*bot.Turn, string) error) error {
 	d := bot.Draft{"whose": whose}
 	value, err := cityStep(d).Parse(t, city)
 	if err == bot.ErrUnsettled {
 		return t.Start(dialogueZone, d)
+	}
+	var refused *bot.Refusal
+	if errors.As(err, &refused) {
+		return bot.Refuse(bot.Wrong{What: refused.Message, Example: locales.Safe(t.Locales().Text(t.Lang, "example."+command))})
 	}
 	if err != nil {
 		return err
@@ -71,7 +77,9 @@ func zone(t *bot.Turn, city, whose string, keep func(*bot.Turn, string) error) e
 	return keep(t, value)
 }
 
-func timezone(t *bot.Turn, a bot.Args) error { return zone(t, a.Text("city"), "room", keepZone) }
+func timezone(t *bot.Turn, a bot.Args) error {
+	return zone(t, a.Text("city"), "room", "room.timezone", keepZone)
+}
 
 func keepZone(t *bot.Turn, name string) error {
 	if err := setZone(t, name); err != nil {
