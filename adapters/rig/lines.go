@@ -1,7 +1,11 @@
 package rig
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -51,4 +55,47 @@ func Lines(script string) ([]Line, error) {
 		}
 		all = append(all, one)
 	}
+}
+
+// Target is the message of the bot that a reply or reaction is meant for, of all in a room in order: the one that shows a code,
+// else its last to that person, else its last to nobody in particular or that can be pressed, else its last.
+func Target(all []Message, person, code string, pressed func(Message) bool) (Message, error) {
+	all = slices.DeleteFunc(slices.Clone(all), func(m Message) bool { return m.Author != Bot })
+	if len(all) == 0 {
+		return Message{}, errors.New("the bot has said nothing")
+	}
+	fits := []func(Message) bool{
+		func(m Message) bool { return m.To == person },
+		// What was answered to somebody else is hardly meant, unless there are reactions under it to press.
+		func(m Message) bool { return m.To == "" || pressed(m) },
+		func(Message) bool { return true },
+	}
+	if code != "" {
+		fits = []func(Message) bool{func(m Message) bool {
+			return slices.Contains(shortCode.FindAllString(m.Text, -1), strings.ToUpper(code))
+		}}
+	}
+	for _, fits := range fits {
+		for _, m := range slices.Backward(all) {
+			if fits(m) {
+				return m, nil
+			}
+		}
+	}
+	return Message{}, fmt.Errorf("nothing that the bot said shows %s", code)
+}
+
+// Thread is the root of the thread in which the bot last spoke to a person, of all messages in a room in order, else of that in
+// which it spoke last, else its last message, below which one begins.
+func Thread(all []Message, person string) (root string, err error) {
+	last, err := Target(all, person, "", func(Message) bool { return false })
+	if err != nil {
+		return "", err
+	}
+	for _, m := range slices.Backward(all) {
+		if m.Author == Bot && m.Thread != "" && m.To == person {
+			return m.Thread, nil
+		}
+	}
+	return cmp.Or(last.Thread, last.ID), nil
 }

@@ -66,8 +66,9 @@ func readable(b *strings.Builder, nodes []markup.Node) {
 	}
 }
 
-// rowOf is the outbox row of a call: the last part of its idempotency key.
-func rowOf(out bot.Outgoing) int {
+// Row is the outbox row of a call, the last part of its idempotency key. What is delivered at the same instant is printed in the
+// order of its rows.
+func Row(out bot.Outgoing) int {
 	n, err := strconv.Atoi(out.ID[strings.LastIndexByte(out.ID, '-')+1:])
 	if err != nil {
 		return 0
@@ -81,7 +82,7 @@ func sortEvents(all []Event) {
 		if c := a.At.Compare(b.At); c != 0 {
 			return c
 		}
-		return rowOf(a.Outgoing) - rowOf(b.Outgoing)
+		return Row(a.Outgoing) - Row(b.Outgoing)
 	})
 }
 

@@ -790,56 +790,25 @@ func mentions(at *place, text string) []string {
 	return all
 }
 
-// target is the message of the bot that a reply or reaction is meant for: the one that shows a code, else its last to that
-// person, else its last to nobody in particular, or (to press) with reactions under it, else its last.
+// target is the message of the bot that a reply or reaction is meant for.
 func (p *player) target(at *place, person, code string, press bool) (Message, error) {
-	all := at.net.Messages(at.id)
-	slices.Reverse(all)
-	all = slices.DeleteFunc(all, func(m Message) bool { return m.Author != Bot })
-	switch {
-	case len(all) == 0:
-		return Message{}, fmt.Errorf("the bot has said nothing in %s", at.label)
-	case code != "":
-		i := slices.IndexFunc(all, func(m Message) bool {
-			return slices.Contains(shortCode.FindAllString(m.Text, -1), strings.ToUpper(code))
-		})
-		if i < 0 {
-			return Message{}, fmt.Errorf("nothing that the bot said in %s shows %s", at.label, code)
-		}
-		return all[i], nil
+	m, err := Target(at.net.Messages(at.id), person, code, func(m Message) bool { return press && len(at.net.Reactions(m.ID)) > 0 })
+	if err != nil {
+		return m, fmt.Errorf("in %s: %w", at.label, err)
 	}
-	if i := slices.IndexFunc(all, func(m Message) bool { return m.To == person }); i >= 0 {
-		return all[i], nil
-	}
-	// What was answered to somebody else is hardly meant, unless there are reactions under it to press.
-	if i := slices.IndexFunc(all, func(m Message) bool { return m.To == "" || press && len(at.net.Reactions(m.ID)) > 0 }); i >= 0 {
-		return all[i], nil
-	}
-	return all[0], nil
+	return m, nil
 }
 
-// thread is the thread in which the bot last spoke to a person, else the last in which it spoke, else one below its last message.
+// thread is the thread that a person means.
 func (p *player) thread(at *place, person string) (string, error) {
 	if !at.net.Abilities().Threads {
 		return "", fmt.Errorf("there are no threads on %s", at.net.Name())
 	}
-	last, err := p.target(at, person, "", false)
+	root, err := Thread(at.net.Messages(at.id), person)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("in %s: %w", at.label, err)
 	}
-	root := ""
-	for _, m := range at.net.Messages(at.id) {
-		if m.Author == Bot && m.Thread != "" && m.To == person {
-			root = m.Thread
-		}
-	}
-	if root != "" {
-		return root, nil
-	}
-	if last.Thread != "" {
-		return last.Thread, nil
-	}
-	return last.ID, nil
+	return root, nil
 }
 
 // saidBefore is the id of a person's last message with that text; "" if there is none.
