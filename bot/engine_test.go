@@ -275,6 +275,7 @@ type tap struct {
 	asked int
 	told  int
 	taken int
+	inbox bot.Inbox
 	moved chan struct{}
 	// stopped is closed when the engine has stopped.
 	stopped func() <-chan struct{}
@@ -289,6 +290,7 @@ func newTap(n *rig.Network) *tap { return &tap{Network: n, moved: make(chan stru
 // Run implements bot.Adapter.
 func (p *tap) Run(ctx context.Context, in bot.Inbox) error {
 	defer p.note(func() {})
+	p.note(func() { p.inbox = in })
 	return p.Network.Run(ctx, tapped{in, p})
 }
 
@@ -405,6 +407,19 @@ func (h *house) roomOf(r rig.Room, people ...string) {
 		r.Members = append(r.Members, rig.Member{Person: "@" + name, Name: name, Moderator: moderator})
 	}
 	if err := h.net.Create(r); err != nil {
+		h.t.Fatal(err)
+	}
+	h.settle()
+}
+
+// deliver hands something to the engine as the network would.
+func (h *house) deliver(in ...bot.Incoming) {
+	h.t.Helper()
+	h.settle()
+	h.tap.mu.Lock()
+	inbox := h.tap.inbox
+	h.tap.mu.Unlock()
+	if err := inbox.Deliver(context.Background(), in...); err != nil {
 		h.t.Fatal(err)
 	}
 	h.settle()
