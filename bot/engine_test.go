@@ -579,6 +579,14 @@ const entries = `
 other = "do"
 ["command.echo"]
 other = "echo"
+["command.where"]
+other = "where"
+["command.show"]
+other = "show"
+["example.where"]
+other = "/where it"
+["example.show"]
+other = "/show T-7K3Q"
 ["command.ask"]
 other = "ask"
 ["param.text"]
@@ -645,6 +653,10 @@ func (h *house) capability() bot.Capability {
 		Commands: []bot.Command{
 			{Name: "do", Params: text, Do: func(t *bot.Turn, a bot.Args) error { return h.call(t, a.Text("text")) }},
 			{Name: "echo", Params: text, Where: bot.InRoom, Do: func(t *bot.Turn, a bot.Args) error { return t.Done(Said{a.Text("text")}) }},
+			{Name: "where", Params: text, Where: bot.InRoom, Do: func(t *bot.Turn, _ bot.Args) error { return h.call(t, "where") }},
+			{Name: "show", Params: []bot.Param{{Name: "code", Type: bot.ParamCode}}, Do: func(t *bot.Turn, a bot.Args) error {
+				return t.Done(Said{"shown " + string(a.Record("code").Code())})
+			}},
 			{Name: "ask", Where: bot.InRoom, Do: func(t *bot.Turn, _ bot.Args) error { return t.Start("test.ask", nil) }},
 		},
 		Kinds: []bot.RecordKind{{Name: "thing", Letter: "T", Index: indexThing,
