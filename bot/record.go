@@ -332,9 +332,6 @@ func (tx *Tx) FindRecords(room *Room, typed string, kinds ...string) ([]*Record,
 	return all, nil
 }
 
-// shortCode gives back a stored code as people read it.
-func (e *Engine) shortCode(code string) locales.Code { return locales.Code(code) }
-
 // recordFrom finds the record that a message made.
 func (tx *Tx) recordFrom(adapter, room, message string) (*Record, error) {
 	if message == "" {
