@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"starling/locales/markup"
 )
@@ -175,7 +176,8 @@ func (tx *Tx) bare(d *dialogue, text string) (bool, error) {
 	}
 	n, numberErr := strconv.Atoi(markup.Digits(f))
 	if d.At == stepReview {
-		return w.yes[f] || w.no[f] || numberErr == nil && n > 0, nil
+		button := strings.TrimSuffix(strings.TrimSpace(text), "\uFE0F")
+		return w.yes[f] || w.no[f] || button == "✅" || button == "❌" || numberErr == nil && n > 0, nil
 	}
 	t, steps, err := tx.stepsOf(d)
 	if err != nil {
@@ -235,6 +237,13 @@ func (t *Turn) option(s Step, text string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// shortNumber is whether a text is a number as those of choices are: where it is none of them, it is a slip and no answer in
+// words. A telephone number is longer.
+func shortNumber(s string) bool {
+	_, err := strconv.Atoi(markup.Digits(s))
+	return err == nil && utf8.RuneCountInString(s) <= 2
 }
 
 // Render gives a message as it reads in this turn's language; for comparing, never for storing.
@@ -312,7 +321,7 @@ func (t *Turn) dialogueAnswer(d *dialogue, in *Incoming) error {
 			return t.again(d, PickOne{Last: len(s.Choices)})
 		}
 		return nil // some other reaction: people may like a question
-	case s.Parse == nil && len(s.Choices) > 0:
+	case len(s.Choices) > 0 && (s.Parse == nil || shortNumber(f)):
 		return t.again(d, PickOne{Last: len(s.Choices)})
 	}
 	v := in.Text
@@ -364,6 +373,8 @@ func (t *Turn) changeAnswer(d *dialogue, field, text string) error {
 		v, ok := t.option(s, text)
 		switch {
 		case ok:
+		case len(s.Choices) > 0 && (s.Parse == nil || shortNumber(markup.FoldWord(text))):
+			return Refuse(PickOne{Last: len(s.Choices)})
 		case s.Parse != nil:
 			var err error
 			v, err = s.Parse(t, text)
@@ -374,8 +385,6 @@ func (t *Turn) changeAnswer(d *dialogue, field, text string) error {
 			if err != nil {
 				return err
 			}
-		case len(s.Choices) > 0:
-			return Refuse(PickOne{Last: len(s.Choices)})
 		default:
 			v = text
 		}

@@ -535,7 +535,9 @@ var whichRoom = Dialogue{
 				if err := t.about(r); err != nil {
 					return err
 				}
-				return t.run(t.e.commands.at(strings.Fields(d["command"])...), d["rest"])
+				// When the command refuses, the room is answered for all the same: the question is not asked again.
+				t.refusal = nil
+				return t.attempt(func() error { return t.run(t.e.commands.at(strings.Fields(d["command"])...), d["rest"]) })
 			}
 		}
 		return Refuse(Stranger{})
