@@ -39,8 +39,8 @@ check: $(bin)/staticcheck ## look for faults without running: gofmt, vet, static
 try-matrix: build $(bin)/dendrite ## start a homeserver on this machine with the bot in it, to be tried with any Matrix client
 	@cd e2e && go build -o $(bin)/try-matrix ./cmd/try-matrix && exec $(bin)/try-matrix
 
-docs: build ## write docs/commands.md from the command table
-	@./starling docs > docs/commands.md.new && mv docs/commands.md.new docs/commands.md
+docs: ## write docs/commands.md from the command table, and README's conversation as the bot holds it today
+	@go test -run 'TestDocs|TestTheReadmeShowsWhatTheBotSays' . -update
 
 bench: build ## measure what BENCHMARKS.md reports
 	@go test -run '^$$' -bench . -benchmem ./...

@@ -18,7 +18,7 @@ func Docs(w io.Writer, commands []bot.Info, b *locales.Bundle) error {
 Made from the table of commands by `+"`go test -run TestDocs . -update`"+`; do not edit.
 
 A command begins with `+"`/` or `!`"+`, or with the bot's name: `+"`starling: needs`"+`. In a direct chat the word alone is enough. Every name works in
-every room, whatever its language.
+every room, whatever its language. What stands in brackets may be left out.
 `)
 	for _, c := range commands {
 		key := strings.Join(c.Path, ".")
