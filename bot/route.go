@@ -614,6 +614,7 @@ func (tx *Tx) edited(in *Incoming, here *Room) error {
 		if err != nil || t.Member != nil && t.Member.Ignored {
 			return err
 		}
+		t.reply = in.Target // an edit is nothing that one can reply to
 		if here.Encrypted && !in.Encrypted {
 			return t.refuseClear()
 		}
