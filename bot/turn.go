@@ -186,7 +186,8 @@ func (tx *Tx) turn(in *Incoming, here *Room, person *Person, lang string) (*Turn
 	return t, nil
 }
 
-// directLang is a person's language in her direct chat: her own, else that of the room she last used, else of her words.
+// directLang is a person's language in her direct chat: her own, else that of the room she last used, else of her words, else of
+// a room that she shares with the bot.
 // Her zone is put on the chat, so that what is delivered later is in it.
 func (t *Turn) directLang(words string) (string, error) {
 	lang, zone := t.Person.Lang, t.Person.Zone
@@ -211,7 +212,19 @@ func (t *Turn) directLang(words string) (string, error) {
 	if lang == "" {
 		lang = words
 	}
-	return lang, nil
+	if lang != "" {
+		return lang, nil
+	}
+	rooms, err := t.RoomsOf(t.Person.ID)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range rooms {
+		if r.Lang != "" {
+			return r.Lang, nil
+		}
+	}
+	return "", nil
 }
 
 // clean makes what was typed harmless, and refuses what is too long.
