@@ -137,7 +137,7 @@ func (o *outside) tell(words []string) error {
 	}
 	var t translation
 	if len(words) == 6 && words[4] == "after" {
-		d, err := duration(words[5])
+		d, err := Duration(words[5])
 		if err != nil {
 			return err
 		}
@@ -190,8 +190,8 @@ func mediaType(name string) string {
 	return "application/octet-stream"
 }
 
-// duration reads 90s, 10m, 24h, 7d, 1d12h.
-func duration(s string) (time.Duration, error) {
+// Duration reads 90s, 10m, 24h, 7d, 1d12h.
+func Duration(s string) (time.Duration, error) {
 	var days time.Duration
 	rest := s
 	if before, after, ok := strings.Cut(s, "d"); ok {

@@ -47,11 +47,11 @@ var directives = map[string]struct{ min, max int }{
 	"translator": {1, 6}, "serve": {2, 2}, "crash": {1, 1}, "silence": {0, 0},
 }
 
-// plainDirectives are those that real servers can follow, too.
-var plainDirectives = []string{"room", "invite", "join", "leave", "promote", "demote", "remove", "silence"}
+// plainDirectives are those that can be followed on real servers, too.
+var plainDirectives = []string{"clock", "advance", "restart", "seed", "room", "invite", "join", "leave", "promote", "demote", "remove", "silence"}
 
-// Plain tells whether a conversation needs nothing but servers and people: no clock, no faults, no second network, so that it can
-// be held on real servers, too.
+// Plain tells whether a conversation needs nothing but servers, people and a bot whose clock can be set: no faults, no second
+// network, nothing outside, so that it can be held on real servers, too.
 func Plain(script string) bool {
 	s := newScanner(strings.NewReader(script))
 	for {
@@ -61,7 +61,7 @@ func Plain(script string) bool {
 		}
 		for _, a := range l.acts {
 			if a.directive != "" && !slices.Contains(plainDirectives, a.directive) || a.opts["on"] != "" || a.directive == "invite" && strings.HasPrefix(a.words[0], "@") ||
-				a.clear || a.again || a.sent != "" || a.file != "" {
+				a.again || a.sent != "" || a.file != "" {
 				return false
 			}
 		}

@@ -110,9 +110,9 @@ func TestTheSeedDecidesWhatIsRandom(t *testing.T) {
 func TestPlain(t *testing.T) {
 	for script, want := range map[string]bool{
 		"@room a members=sam\n[a] sam: hi\n@silence\n":      true,
-		"@room a members=sam\n[a] sam: hi\n@advance 1h\n":   false,
+		"@room a members=sam\n[a] sam: hi\n@advance 1h\n":   true,
 		"@network sig like=signal\n":                        false,
-		"@room a\n[a] sam (clear): hi\n":                    false,
+		"@room a\n[a] sam (clear): hi\n":                    true,
 		"@room a\n[a] sam (again): hi\n":                    false,
 		"@room a\n[a] sam (sent 10:00): hi\n":               false,
 		"@room a\n[a] sam attaches x.png: hi\n":             false,

@@ -46,12 +46,12 @@ func TestDuration(t *testing.T) {
 		"90s": 90 * time.Second, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour, "1d12h": 36 * time.Hour, "0s": 0,
 		"": -1, "d": -1, "-1h": -1, "-1d": -1, "1d-1h": -1, "week": -1, "1x": -1, "1.5d": -1,
 	} {
-		got, err := duration(s)
+		got, err := Duration(s)
 		if err != nil {
 			got = -1
 		}
 		if got != want {
-			t.Errorf("duration(%q) = %v, %v", s, got, err)
+			t.Errorf("Duration(%q) = %v, %v", s, got, err)
 		}
 	}
 }

@@ -405,7 +405,7 @@ func (p *player) act(a act) error {
 		p.outside.serve(a.words[0], a.words[1], data)
 		return nil
 	case "limit":
-		d, err := duration(a.words[1])
+		d, err := Duration(a.words[1])
 		if err != nil {
 			return err
 		}
@@ -437,7 +437,7 @@ func (p *player) roomDirective(a act) error {
 		}
 		at.id = fresh
 	case "down", "slow":
-		d, err := duration(a.words[1])
+		d, err := Duration(a.words[1])
 		if err != nil {
 			return err
 		}
@@ -464,7 +464,7 @@ func (p *player) moveClock(a act) error {
 	to, err := time.Parse(time.RFC3339, a.words[0])
 	if a.directive == "advance" {
 		var d time.Duration
-		d, err = duration(a.words[0])
+		d, err = Duration(a.words[0])
 		to = p.clock.Now().Add(d)
 	}
 	switch {
