@@ -136,6 +136,7 @@ func TestWhatIsConfirmedIsWhatTheReviewShowed(t *testing.T) {
 		for range rapid.IntRange(0, 14).Draw(rt, "steps") {
 			step(ops.Draw(rt, "op"), rapid.IntRange(1, 4).Draw(rt, "n"))
 		}
+		h.settle()
 		// However it got there, it can be brought to its end.
 		for i := 0; ; i++ {
 			switch field, _ := h.asked(room); field {

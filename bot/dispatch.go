@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -420,6 +421,11 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	if says.expires != 0 && now.UnixMilli() > says.expires {
 		return out, errNothing
 	}
+	if w.about && room.Settings[SettingPaused] == "yes" {
+		if foreign, err := d.foreign(w, room); err != nil || foreign {
+			return out, cmp.Or(err, errNothing)
+		}
+	}
 	p := says.parcel
 	out.Rings = says.rings
 	out.ReplyTo, out.ReplyPerson, out.Text, out.File, out.Target = p.Reply, p.ReplyTo, p.Text, p.File, p.Target
@@ -444,6 +450,16 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	out.Lang = reader.Lang
 	out.Text, err = d.e.cfg.Locales.Render(reader, msg)
 	return out, err
+}
+
+// foreign is whether a row is about a record of another chapter.
+func (d *dispatcher) foreign(w *waiting, room *Room) (bool, error) {
+	var chapter string
+	err := d.e.db.QueryRow(d.ctx, `SELECT r.chapter FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.id = $1`, w.id).Scan(&chapter)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return chapter != "" && chapter != room.Chapter, err
 }
 
 // says gives what a row says, from memory or from the database.

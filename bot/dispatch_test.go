@@ -463,6 +463,20 @@ func TestWhoNoLongerFollowsHearsNothingMore(t *testing.T) {
 	}
 }
 
+func TestWhatWaitsForARoomThatPausesIsNotShown(t *testing.T) {
+	h, _ := share(t)
+	h.net.Down("!north", time.Hour)
+	h.say("!room", "ana", "/do share")
+	h.say("!north", "nora", "/echo own words")
+	h.set("!north", func(r *bot.Room) { r.Settings[bot.SettingPaused] = "yes" })
+	h.advance(2 * time.Hour)
+	h.wantSpoken("!north", "own words")
+	h.wantSpoken("!south", "news 1", "news 2")
+	if s := h.engine.Status(); !s.Idle() {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestALostAnswerOnANetworkWithoutKeysIsMarked(t *testing.T) {
 	h := liveOn(t, rig.LikeSignal())
 	lost := true
