@@ -69,7 +69,7 @@ func askInviters(p *prompt, cfg config) error {
 	if len(cfg.Matrix.Invite) > 0 {
 		return nil
 	}
-	answer, err := p.ask("Who may invite the bot? Your own address, a server (:example.org), or * for anyone; several with spaces: ")
+	answer, err := p.ask("Your own Matrix address, so that you may invite the bot (servers or anyone: [matrix] invite in the configuration): ")
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}

@@ -192,6 +192,7 @@ func (tx *Tx) text(in *Incoming, here *Room) error {
 	if here.Encrypted && !in.Encrypted {
 		return t.refuseClear()
 	}
+	t.Called = t.calledIn(c)
 	if d == nil && topic == "" {
 		if err := t.lastRoom(); err != nil {
 			return err

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ type Turn struct {
 	Member *Member   // her place in Room; nil for timers and strangers
 	Lang   string    // the language in which she is answered
 	Time   time.Time // when it was said: dates in it count from then
+	// Called is the language whose word called the command; "" when that is not sure.
+	Called string
 
 	cmd      *node  // the command
 	thread   string // where answers go
@@ -225,6 +228,27 @@ func (t *Turn) directLang(words string) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// calledIn is the language of the word that called a command: the room's if it has that word, else the only one that does.
+func (t *Turn) calledIn(c call) string {
+	if c.node == nil {
+		return ""
+	}
+	typed := markup.FoldWord(c.word)
+	var langs []string
+	for lang, words := range t.Locales().Words("command." + c.node.path[0]) {
+		if slices.ContainsFunc(words, func(w string) bool { return markup.FoldWord(w) == typed }) {
+			langs = append(langs, lang)
+		}
+	}
+	switch {
+	case slices.Contains(langs, t.Here.Lang):
+		return t.Here.Lang
+	case len(langs) == 1:
+		return langs[0]
+	}
+	return ""
 }
 
 // clean makes what was typed harmless, and refuses what is too long.

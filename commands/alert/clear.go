@@ -34,12 +34,8 @@ func clearAlert(t *bot.Turn, a bot.Args) error {
 	if err := mayRaise(t); err != nil {
 		return err
 	}
-	lang := t.Room.Lang
-	if lang == "" {
-		lang = t.Lang
-	}
 	words := a.Text("words")
-	c, err := t.NewRecord(kind, body{MsgType: typeCancel, References: r.ID, Description: words, Language: lang, Zone: zoneOf(t.Room), State: stateDraft}, t.Now().Add(keep))
+	c, err := t.NewRecord(kind, body{MsgType: typeCancel, References: r.ID, Description: words, Language: t.Called, Zone: zoneOf(t.Room), State: stateDraft}, t.Now().Add(keep))
 	if err != nil {
 		return err
 	}

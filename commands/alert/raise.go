@@ -49,7 +49,7 @@ func raise(t *bot.Turn, a bot.Args) error {
 	if _, _, err := reach(t, t.Encrypted()); err != nil {
 		return err
 	}
-	d := bot.Draft{}
+	d := bot.Draft{"lang": t.Called}
 	if text := a.Text("alert"); text != "" {
 		d["given"] = "yes"
 		d["text"] = text
@@ -182,11 +182,7 @@ func propose(t *bot.Turn, d bot.Draft) error {
 	if err := mayRaise(t); err != nil {
 		return err
 	}
-	lang := t.Room.Lang
-	if lang == "" {
-		lang = t.Lang
-	}
-	b := body{MsgType: typeAlert, Urgency: d["urgency"], Description: d["text"], Language: lang, Zone: zoneOf(t.Room), State: stateDraft}
+	b := body{MsgType: typeAlert, Urgency: d["urgency"], Description: d["text"], Language: d["lang"], Zone: zoneOf(t.Room), State: stateDraft}
 	r, err := t.NewRecord(kind, b, t.Now().Add(keep))
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ type body struct {
 	MsgType     string    `json:"msgType"`
 	Urgency     string    `json:"urgency,omitempty"`
 	Description string    `json:"description,omitempty"` // as typed
-	Language    string    `json:"language,omitempty"`    // of the room in which it was typed
+	Language    string    `json:"language,omitempty"`    // of the words that raised it; "" when not sure
 	Zone        string    `json:"zone,omitempty"`        // of that room
 	Sent        time.Time `json:"sent,omitzero"`
 	Expires     time.Time `json:"expires,omitzero"` // until when it is current
