@@ -297,6 +297,21 @@ func TestACounterIsEditedEveryTenSeconds(t *testing.T) {
 	}
 }
 
+func TestANewWordDoesNotWaitForACounter(t *testing.T) {
+	h := live(t)
+	row := h.post("!room", "count 0")
+	h.settle()
+	for i := range 2 {
+		h.do(func(tx *bot.Tx) error { return tx.EditCounter(row, Said{fmt.Sprint("count ", i+1)}) })
+		h.settle()
+	}
+	h.do(func(tx *bot.Tx) error { return tx.Edit(row, Said{"over"}) })
+	h.settle()
+	h.want("!room", "over")
+	h.advance(time.Minute)
+	h.want("!room", "over")
+}
+
 func TestEditsThatTheNetworkDoesNotAllow(t *testing.T) {
 	h := liveOn(t, bot.Abilities{Edits: true, EditWindow: time.Hour, MaxEdits: 2, Reactions: true, Idempotent: true})
 	edit := func(row bot.RowID, text string) {

@@ -212,7 +212,7 @@ func (tx *Tx) Post(room RoomID, msg any, opts ...PostOption) (RowID, error) {
 }
 
 // Edit changes what an own message says. An original that has not left yet is changed in place; an edit that waits
-// gives way to the newer one.
+// gives way to the newer one, and does not make it wait.
 func (tx *Tx) Edit(row RowID, msg any, opts ...PostOption) error {
 	var room RoomID
 	var state int
@@ -225,22 +225,31 @@ func (tx *Tx) Edit(row RowID, msg any, opts ...PostOption) error {
 	if state == stateWaiting && tx.hold(row) {
 		return tx.rewrite(row, msg)
 	}
-	var edit RowID
-	found, err = tx.One(`SELECT id FROM outbox WHERE target = $1 AND kind = $2 AND state = 0 ORDER BY id DESC LIMIT 1`, []any{row, string(OutEdit)}, &edit)
-	if err != nil {
-		return err
-	}
-	if found && tx.hold(edit) {
-		return tx.rewrite(edit, msg)
-	}
 	p := &post{msg: msg, record: record}
 	p.room, p.kind, p.target, p.after, p.priority, p.lane = room, OutEdit, row, row, priority, lane
 	for _, o := range opts {
 		o(p)
 	}
+	var edit RowID
+	var waits string
+	found, err = tx.One(`SELECT id, lane FROM outbox WHERE target = $1 AND kind = $2 AND state = 0 ORDER BY id DESC LIMIT 1`, []any{row, string(OutEdit)}, &edit, &waits)
+	if err != nil {
+		return err
+	}
+	if found && tx.hold(edit) {
+		if waits == p.lane || p.lane == counterLane(row) {
+			return tx.rewrite(edit, msg)
+		}
+		if err := tx.setAside(edit); err != nil { // a counter, which has time
+			return err
+		}
+	}
 	_, err = tx.enqueue(p)
 	return err
 }
+
+// counterLane is where the edits of a counter wait, beside what matters more.
+func counterLane(row RowID) string { return fmt.Sprintf("counter %d", row) }
 
 // EditCounter is Edit for numbers that move: at most one edit every ten seconds.
 func (tx *Tx) EditCounter(row RowID, msg any) error {
@@ -248,7 +257,7 @@ func (tx *Tx) EditCounter(row RowID, msg any) error {
 	if _, err := tx.One(`SELECT COALESCE(MAX(at), 0) FROM outbox WHERE target = $1 AND kind = $2`, []any{row, string(OutEdit)}, &last); err != nil {
 		return err
 	}
-	opts := []PostOption{WithPriority(PriorityDecoration), func(p *post) { p.lane = fmt.Sprintf("counter %d", row) }}
+	opts := []PostOption{WithPriority(PriorityDecoration), func(p *post) { p.lane = counterLane(row) }}
 	if last != 0 {
 		opts = append(opts, NotBefore(fromMillis(last).Add(editPause)))
 	}
