@@ -34,6 +34,10 @@ const (
 	stopGrace  = 20 * time.Second
 )
 
+// noSync is what Dendrite's databases are opened with. They outlive a killed process, which is all that is tried here, without
+// waiting for the disk at each write. The question mark is escaped, else Dendrite would cut it off.
+const noSync = "%3F_journal_mode=WAL&_synchronous=OFF"
+
 const sharedSecret = "loopback-secret"
 
 // Dendrite is one homeserver.
@@ -215,7 +219,7 @@ func (d *Dendrite) configure(ctx context.Context) error {
 		return fmt.Errorf("generate-keys: %w\n%s", err, out)
 	}
 	var text bytes.Buffer
-	if err := dendriteConfig.Execute(&text, map[string]string{"Dir": d.dir, "Name": ServerName, "Secret": sharedSecret}); err != nil {
+	if err := dendriteConfig.Execute(&text, map[string]string{"Dir": d.dir, "Name": ServerName, "Secret": sharedSecret, "SQLite": noSync}); err != nil {
 		return err
 	}
 	return os.WriteFile(config, text.Bytes(), 0o600)
@@ -258,19 +262,19 @@ client_api:
   rate_limiting: {enabled: false}
 federation_api:
   key_perspectives: []
-  database: {connection_string: "file:{{.Dir}}/federationapi.db"}
-key_server: {database: {connection_string: "file:{{.Dir}}/keyserver.db"}}
+  database: {connection_string: "file:{{.Dir}}/federationapi.db{{.SQLite}}"}
+key_server: {database: {connection_string: "file:{{.Dir}}/keyserver.db{{.SQLite}}"}}
 media_api:
-  database: {connection_string: "file:{{.Dir}}/mediaapi.db"}
+  database: {connection_string: "file:{{.Dir}}/mediaapi.db{{.SQLite}}"}
   base_path: "{{.Dir}}/media"
   max_file_size_bytes: 10485760
   dynamic_thumbnails: false
-relay_api: {database: {connection_string: "file:{{.Dir}}/relayapi.db"}}
-room_server: {default_room_version: "10", database: {connection_string: "file:{{.Dir}}/roomserver.db"}}
-sync_api: {database: {connection_string: "file:{{.Dir}}/syncapi.db"}, search: {enabled: false}}
+relay_api: {database: {connection_string: "file:{{.Dir}}/relayapi.db{{.SQLite}}"}}
+room_server: {default_room_version: "10", database: {connection_string: "file:{{.Dir}}/roomserver.db{{.SQLite}}"}}
+sync_api: {database: {connection_string: "file:{{.Dir}}/syncapi.db{{.SQLite}}"}, search: {enabled: false}}
 user_api:
   bcrypt_cost: 4
-  account_database: {connection_string: "file:{{.Dir}}/userapi.db"}
-mscs: {mscs: [msc2836], database: {connection_string: "file:{{.Dir}}/mscs.db"}}
+  account_database: {connection_string: "file:{{.Dir}}/userapi.db{{.SQLite}}"}
+mscs: {mscs: [msc2836], database: {connection_string: "file:{{.Dir}}/mscs.db{{.SQLite}}"}}
 logging: [{type: std, level: warn}]
 `))
