@@ -203,6 +203,10 @@ func alertArrives(t *testing.T, s *scene) {
 		arrived[there.room] = got
 	}
 
+	if m := s.asks(ana, room, "/alerta estado "+alert); !strings.Contains(m.Body, "✋") || !strings.Contains(m.Body, "Lille") {
+		t.Errorf("what became of it is %q, want where it arrived and who can help", m.Body)
+	}
+
 	// Over: confirmed by the same rule, the alert itself is edited, and the word rings below it.
 	cleared := s.asks(ana, room, "/alerta fin "+alert)
 	ana.Wait(lab.Want{Room: room, ID: cleared.ID, Reaction: "✅", By: s.bot.ID})

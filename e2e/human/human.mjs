@@ -95,6 +95,7 @@ class Person {
       stateKey: event.getStateKey(),
       msgtype: content.msgtype,
       body: content.body,
+      original: before.content?.body,
       formattedBody: content.formatted_body,
       thread: relation.rel_type === "m.thread" ? relation.event_id : undefined,
       replyTo: relation["m.in_reply_to"]?.event_id,

@@ -197,25 +197,32 @@ func (h *Humans) Join(t testing.TB, user string, options Options) *Person {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	password := user + "-password"
-	if _, err := h.server.Register(ctx, user, password); err != nil {
+	p, err := h.Enter(ctx, user, options)
+	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Person{Name: user, humans: h, t: t}
+	return p.In(t)
+}
+
+// Enter is Join where there is no test: only those methods of the person can be used that return errors.
+func (h *Humans) Enter(ctx context.Context, user string, options Options) (*Person, error) {
+	password := user + "-password"
+	if _, err := h.server.Register(ctx, user, password); err != nil {
+		return nil, err
+	}
 	var me struct{ ID, Device string }
 	err := h.do(ctx, "", "login", map[string]any{
 		"base": h.server.URL, "user": user, "password": password, "onlySigned": options.OnlySigned,
 	}, &me)
 	if err != nil {
-		t.Fatalf("%s logs in: %v", user, err)
+		return nil, fmt.Errorf("%s logs in: %w", user, err)
 	}
-	p.ID, p.Device = me.ID, me.Device
-	h.note(p.ID, p.Device)
-	return p
+	h.note(me.ID, me.Device)
+	return &Person{Name: user, ID: me.ID, Device: me.Device, humans: h}, nil
 }
 
 // Person is somebody with a client. Its methods end the test when the client or the server refuses, and when what is
-// waited for does not come within Patience; Do returns the error instead and is safe in any goroutine.
+// waited for does not come within Patience; Do, Open and Post return the error instead and are safe in any goroutine.
 type Person struct {
 	Name   string // "ana"
 	ID     string // "@ana:localhost"

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -22,6 +23,15 @@ type Room struct {
 // CreateRoom makes a room and returns its id when it has come down this person's sync.
 func (p *Person) CreateRoom(room Room) (id string) {
 	p.t.Helper()
+	id, err := p.Open(context.Background(), room)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return id
+}
+
+// Open is CreateRoom with an error.
+func (p *Person) Open(ctx context.Context, room Room) (id string, err error) {
 	power := map[string]any{}
 	if room.Power != nil {
 		users := map[string]int{p.ID: 100}
@@ -52,9 +62,9 @@ func (p *Person) CreateRoom(room Room) (id string) {
 	if room.Direct != "" {
 		args["direct"] = room.Direct
 	}
-	p.must("createRoom", args, &id)
+	err = p.Do(ctx, "createRoom", args, &id)
 	p.humans.note(id, room.Name)
-	return id
+	return id, err
 }
 
 // Upgrade replaces a room by one of the given version and returns the new one's id.
@@ -178,18 +188,26 @@ func (p *Person) SendClear(room string, content map[string]any) (event string) {
 // Edit replaces the text of an own message.
 func (p *Person) Edit(room, event, text string) (edit string) {
 	p.t.Helper()
-	content := Text("* " + text)
-	content["m.new_content"] = Text(text)
-	content["m.relates_to"] = map[string]any{"rel_type": "m.replace", "event_id": event}
-	return p.Send(room, content)
+	return p.Send(room, Replacing(Text(text), event))
+}
+
+// Replacing is the content of an edit that puts content in the place of the event's.
+func Replacing(content map[string]any, event string) map[string]any {
+	edit := Text("* " + content["body"].(string))
+	edit["m.new_content"] = content
+	edit["m.relates_to"] = map[string]any{"rel_type": "m.replace", "event_id": event}
+	return edit
 }
 
 // React puts an emoji on an event; deleting what it returns takes it off again.
 func (p *Person) React(room, event, emoji string) (reaction string) {
 	p.t.Helper()
-	return p.send(room, "m.reaction", map[string]any{
-		"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": event, "key": emoji},
-	}, false)
+	return p.send(room, "m.reaction", Reacting(event, emoji), false)
+}
+
+// Reacting is the content of a reaction on an event.
+func Reacting(event, emoji string) map[string]any {
+	return map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": event, "key": emoji}}
 }
 
 // Unreact takes this person's emoji off an event, once it has been seen there.
@@ -211,16 +229,25 @@ func (p *Person) Delete(room, event string) {
 
 func (p *Person) send(room, kind string, content map[string]any, inClear bool) (event string) {
 	p.t.Helper()
+	event, err := p.Post(context.Background(), room, kind, content, inClear)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return event
+}
+
+// Post sends an event of any kind, in clear text if that is asked for, and returns its id.
+func (p *Person) Post(ctx context.Context, room, kind string, content map[string]any, inClear bool) (event string, err error) {
 	args := map[string]any{"room": room, "type": kind, "content": content}
 	if inClear {
 		args["clear"], args["txn"] = true, "clear"+strconv.FormatInt(clearNumber.Add(1), 10)
 	}
-	p.must("send", args, &event)
+	err = p.Do(ctx, "send", args, &event)
 	p.humans.note(event)
 	if text, ok := content["body"].(string); ok {
 		p.humans.note(text)
 	}
-	return event
+	return event, err
 }
 
 // Message is what a person's client shows of one event.
@@ -233,6 +260,7 @@ type Message struct {
 	StateKey      *string
 	MsgType       string
 	Body          string // the latest wording
+	Original      string // the first
 	FormattedBody string
 	Thread        string // the thread's root
 	ReplyTo       string // what it answers
