@@ -264,6 +264,20 @@ func TestAHookThatBreaksInACommandThatIsRefused(t *testing.T) {
 	})
 }
 
+func TestANetworkThatPanicsIsTriedAgain(t *testing.T) {
+	h := live(t)
+	panics := 2
+	h.tap.calls(func(context.Context, bot.Outgoing) error {
+		if panics--; panics >= 0 {
+			panic("broken")
+		}
+		return nil
+	}, nil)
+	h.say("!room", "ana", "/echo hello")
+	h.advance(time.Minute)
+	h.wantSpoken("!room", "hello")
+}
+
 func TestATransactionOfItsOwnThatFailsIsUndone(t *testing.T) {
 	h := live(t)
 	id := h.id("!room")

@@ -57,11 +57,11 @@ func newDispatcher(e *Engine) *dispatcher {
 
 // load reads the waiting rows; for start-up.
 func (d *dispatcher) load(tx *Tx) error {
-	return tx.Each(`SELECT id, room, lane, priority, kind, target, after, not_before, tried, record <> '' FROM outbox WHERE state = 0 ORDER BY id`, nil, func(row Row) error {
+	return tx.Each(`SELECT id, room, lane, priority, kind, target, after, not_before, tried, record <> '', at FROM outbox WHERE state = 0 ORDER BY id`, nil, func(row Row) error {
 		w := waiting{fixed: true} // it may have been under way when the bot stopped
 		var kind string
 		var notBefore int64
-		if err := row.Scan(&w.id, &w.room, &w.lane, &w.priority, &kind, &w.target, &w.after, &notBefore, &w.tried, &w.about); err != nil {
+		if err := row.Scan(&w.id, &w.room, &w.lane, &w.priority, &kind, &w.target, &w.after, &notBefore, &w.tried, &w.about, &w.born); err != nil {
 			return err
 		}
 		w.kind, w.notBefore = OutKind(kind), fromMillis(notBefore)
@@ -302,7 +302,8 @@ var (
 
 // send makes one call and stores what came of it; true when the row no longer waits.
 func (d *dispatcher) send(a Adapter, w *waiting) bool {
-	out, err := d.prepare(a, w)
+	var out Outgoing
+	err := guard(func() (err error) { out, err = d.prepare(a, w); return err })
 	switch {
 	case err == nil:
 	case d.ctx.Err() != nil:
@@ -331,7 +332,8 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, sendTimeout)
-	id, err := a.Send(ctx, out)
+	var id string
+	err = guard(func() (err error) { id, err = a.Send(ctx, out); return err })
 	cancel()
 	if d.e.fault("after-send") {
 		return false
@@ -412,7 +414,7 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	if !room.Joined {
 		return Outgoing{}, errNotThere
 	}
-	out := Outgoing{ID: d.e.outID(w.id), Room: room.Address, Kind: w.kind, Encrypted: room.Encrypted, Again: w.fixed}
+	out := Outgoing{ID: d.e.outID(w), Room: room.Address, Kind: w.kind, Encrypted: room.Encrypted, Again: w.fixed}
 	says, err := d.says(w)
 	if err != nil {
 		return out, err
@@ -565,28 +567,28 @@ func (d *dispatcher) netID(row RowID) (string, error) {
 	return string(b), err
 }
 
-// outID is the idempotency key of a row, rowOf the row of a key; 0 when it is not of this database.
-func (e *Engine) outID(row RowID) string { return fmt.Sprintf("%s-%d", e.instance, row) }
-
-func (e *Engine) rowOf(outID string) RowID {
-	number, ours := strings.CutPrefix(outID, e.instance+"-")
-	row, err := strconv.ParseInt(number, 10, 64)
-	if !ours || err != nil {
-		return 0
-	}
-	return RowID(row)
+// outID is the idempotency key of a row. The time is in it because a backup that is restored gives numbers a second time.
+func (e *Engine) outID(w *waiting) string {
+	return fmt.Sprintf("%s-%s-%d", e.instance, strconv.FormatInt(w.born, 36), w.id)
 }
 
-// waits gives a row that is not known to have been delivered; nil when it is, or never was.
-func (d *dispatcher) waits(row RowID) *waiting {
+// waits gives the row with a key that is not known to have been delivered; nil when it is, or never was.
+func (d *dispatcher) waits(outID string) *waiting {
+	row, err := strconv.ParseInt(outID[strings.LastIndexByte(outID, '-')+1:], 10, 64)
+	if err != nil {
+		return nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.byID[row]
+	if w := d.byID[RowID(row)]; w != nil && d.e.outID(w) == outID {
+		return w
+	}
+	return nil
 }
 
 // echoed takes from the network itself that a row was delivered: the answer to the call may have been lost in a crash.
 func (tx *Tx) echoed(in *Incoming) error {
-	w := tx.e.out.waits(tx.e.rowOf(in.Target))
+	w := tx.e.out.waits(in.Target)
 	if w == nil {
 		return nil
 	}
@@ -637,26 +639,28 @@ func (tx *Tx) tell(w *waiting, delivered bool) error {
 		return nil
 	}
 	d := Delivery{Row: w.id, Room: w.room, Delivered: delivered, SetAside: !delivered}
-	var record, kind string
-	found, err := tx.One(`SELECT r.id, r.kind, o.topic FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.id = $1`,
-		[]any{w.id}, &record, &kind, &d.Topic)
-	hook := tx.e.kinds[kind].Settled
-	if err != nil || !found || hook == nil {
-		return err
-	}
-	r, err := tx.Record(record)
-	if err != nil || r == nil {
-		return err
-	}
-	room, err := tx.Room(w.room)
-	if err != nil {
-		return err
-	}
-	t, err := tx.turn(&Incoming{Adapter: room.Adapter, Room: room.Address, Kind: KindJobResult}, room, nil, "")
-	if err != nil {
-		return err
-	}
-	return tx.try("what became of a message could not be noted", kind, func() error { return t.attempt(func() error { return hook(t, r, d) }) })
+	return tx.try("what became of a message could not be noted", "record", func() error {
+		var record, kind string
+		found, err := tx.One(`SELECT r.id, r.kind, o.topic FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.id = $1`,
+			[]any{w.id}, &record, &kind, &d.Topic)
+		hook := tx.e.kinds[kind].Settled
+		if err != nil || !found || hook == nil {
+			return err
+		}
+		r, err := tx.Record(record)
+		if err != nil || r == nil {
+			return err
+		}
+		room, err := tx.Room(w.room)
+		if err != nil {
+			return err
+		}
+		t, err := tx.turn(&Incoming{Adapter: room.Adapter, Room: room.Address, Kind: KindJobResult}, room, nil, "")
+		if err != nil {
+			return err
+		}
+		return t.attempt(func() error { return hook(t, r, d) })
+	})
 }
 
 // try calls what must not hold up the rest: an error that is not the database's own is logged.

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -112,7 +113,7 @@ type task struct {
 	do   func(*Tx) error
 	done chan error
 	// failed, when set, is called after the task failed otherwise than because the engine stopped.
-	failed func()
+	failed func(error)
 }
 
 // errStore says that a whole commit failed, whatever its tasks would have said.
@@ -186,7 +187,7 @@ func (e *Engine) open() error {
 		kind = "sqlite3-fk-wal"
 	}
 	e.db, err = dbutil.NewFromConfig("starling", dbutil.Config{PoolConfig: dbutil.PoolConfig{
-		Type: kind, URI: "file:" + path + "?_txlock=immediate&_stmt_cache_size=200", MaxOpenConns: 4, MaxIdleConns: 4,
+		Type: kind, URI: fileURI(path) + "?_txlock=immediate&_stmt_cache_size=200&_secure_delete=true", MaxOpenConns: 4, MaxIdleConns: 4,
 	}}, dbutil.NoopLogger)
 	if err != nil {
 		return err
@@ -306,9 +307,14 @@ func (tx *Tx) identify() error {
 	return nil
 }
 
+// fileURI names a file for SQLite, which would read signs of a URI in its path.
+func fileURI(path string) string {
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+}
+
 // checkDatabase refuses a database that cannot be read or that a newer release wrote, without changing a byte of it.
 func checkDatabase(path string, known map[string]int) error {
-	db, err := sql.Open("sqlite3", "file:"+path+"?mode=ro&_busy_timeout=5000")
+	db, err := sql.Open("sqlite3", fileURI(path)+"?mode=ro&_busy_timeout=5000")
 	if err != nil {
 		return err
 	}
@@ -370,7 +376,7 @@ func (e *Engine) Run(ctx context.Context, adapters ...Adapter) error {
 	e.rearm(0)
 	failed := make(chan error, len(adapters))
 	for _, a := range adapters {
-		e.goes(func() { failed <- a.Run(ctx, inbox{e, a.Name()}) })
+		e.goes(func() { failed <- guard(func() error { return a.Run(ctx, inbox{e, a.Name()}) }) })
 	}
 	for range adapters {
 		select {
@@ -519,7 +525,7 @@ func (e *Engine) commit(batch []*task) {
 			e.log.Error().Err(results[i]).Str("task", t.what).Msg("a task failed")
 			e.countError()
 			if t.failed != nil {
-				t.failed()
+				t.failed(results[i])
 			}
 		}
 		t.done <- results[i]
@@ -606,8 +612,10 @@ func (e *Engine) submit(what string, do func(*Tx) error) <-chan error {
 // insist hands work to the writer until it is stored; for what must not be lost because a disk was full for a moment.
 func (e *Engine) insist(what string, do func(*Tx) error) <-chan error {
 	t := e.task(what, do)
-	t.failed = func() {
-		e.clock.AfterFunc(storeAgain, func() { e.insist(what, do) })
+	t.failed = func(err error) {
+		if ours(err) {
+			e.clock.AfterFunc(storeAgain, func() { e.insist(what, do) })
+		}
 	}
 	e.hand(t)
 	return t.done

@@ -52,6 +52,7 @@ type waiting struct {
 	after     RowID // must be delivered before
 	notBefore time.Time
 	about     bool    // a record is what it is about
+	born      int64   // when it was written, in Unix milliseconds
 	fresh     *spoken // what is said, while that is known; else it is read from the database
 
 	// How sending it went so far; under the dispatcher's lock:
@@ -166,7 +167,7 @@ func (tx *Tx) enqueue(p *post) (RowID, error) {
 		return 0, err
 	}
 	w := p.waiting
-	w.about, w.fresh = p.record != "", &spoken{p.key, p.lang, p.rings, millis(p.expires), p.parcel}
+	w.about, w.born, w.fresh = p.record != "", tx.now.UnixMilli(), &spoken{p.key, p.lang, p.rings, millis(p.expires), p.parcel}
 	tx.queued = append(tx.queued, &w)
 	room, err := tx.Room(p.room)
 	if err != nil {

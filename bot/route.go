@@ -29,7 +29,7 @@ type inbox struct {
 func (b inbox) Deliver(ctx context.Context, in ...Incoming) error {
 	done := make([]<-chan error, len(in))
 	for i := range in {
-		if in[i].Kind != KindEcho || b.e.out.waits(b.e.rowOf(in[i].Target)) != nil {
+		if in[i].Kind != KindEcho || b.e.out.waits(in[i].Target) != nil {
 			done[i] = b.hand(in[i], false)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"starling/adapters/rig"
 	"starling/bot"
@@ -167,6 +168,38 @@ func TestACrashInTheFirstStartIsNoDamage(t *testing.T) {
 	h.room("!room", "ana")
 	h.say("!room", "ana", "/echo hello")
 	h.want("!room", "hello")
+}
+
+func TestAStateDirectoryMayHaveAnyName(t *testing.T) {
+	h := build(t, rig.LikeMatrix())
+	h.dir = filepath.Join(h.dir, "what? 100%25 #1 ñ")
+	h.start()
+	h.room("!room", "ana")
+	h.restart()
+	h.say("!room", "ana", "/echo hello")
+	h.want("!room", "hello")
+	if _, err := os.Stat(filepath.Join(h.dir, "starling.db")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatIsSaidAfterABackupWasRestoredIsSeen(t *testing.T) {
+	h := live(t)
+	h.stop()
+	backup := h.leave(t)
+	h.start()
+	first := h.post("!room", "said after the backup")
+	h.settle()
+	h.stop()
+	h.dir = backup
+	h.clock.step(h.clock.Now().Add(time.Minute))
+	h.start()
+	second := h.post("!room", "said after it was restored")
+	h.settle()
+	h.wantSpoken("!room", "said after the backup", "said after it was restored")
+	if first != second {
+		t.Errorf("the rows %d and %d are not the same: this tests nothing", first, second)
+	}
 }
 
 func TestNothingThatPeopleSaidIsReadableAtRest(t *testing.T) {

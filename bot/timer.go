@@ -48,7 +48,7 @@ func (e *Engine) rearm(least time.Duration) {
 	}
 	e.timer = e.clock.AfterFunc(max(least, time.UnixMilli(next).Sub(e.clock.Now())), func() {
 		t := e.task("due", (*Tx).due)
-		t.failed = func() { e.rearm(storeAgain) }
+		t.failed = func(error) { e.rearm(storeAgain) }
 		e.hand(t)
 	})
 }

@@ -102,12 +102,23 @@ func LoadKey(path string, mayCreate bool, rand io.Reader) ([]byte, error) {
 	if _, err := io.ReadFull(rand, key); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	if err := write(path, key); err != nil {
 		return nil, fmt.Errorf("the key file cannot be made: %w", err)
 	}
-	if _, err = f.Write(key); err == nil {
+	return key, nil
+}
+
+// write makes a file that is there whole or not at all, whenever the power fails.
+func write(path string, data []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(data); err == nil {
 		err = f.Sync()
 	}
-	return key, errors.Join(err, f.Close())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
