@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -228,6 +229,23 @@ func TestAHandlerThatBreaksLeavesNothingHalfWritten(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		})
+	}
+}
+
+func TestTheLogQuotesNobody(t *testing.T) {
+	h := live(t)
+	for i, quote := range []string{"kingfisher", `king"fisher`, "king`fisher"} {
+		h.on("it", func(*bot.Turn) error {
+			if i == 0 {
+				panic(fmt.Sprintf("not a number: %q", quote))
+			}
+			_, err := strconv.Atoi(quote)
+			return err
+		})
+		h.say("!room", "ana", "/do it")
+	}
+	if got := h.log.String(); strings.Contains(got, "fisher") || strings.Count(got, "a handler failed") != 3 {
+		t.Error(got)
 	}
 }
 

@@ -359,7 +359,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 		known = &SendError{Err: err}
 	}
 	if known.Permanent || known.Gone {
-		d.e.log.Warn().Err(known.Err).Int64("row", int64(w.id)).Int64("room", int64(w.room)).Msg("a message was set aside: it can never be delivered")
+		d.e.log.Warn().Str("error", unquoted(known)).Int64("row", int64(w.id)).Int64("room", int64(w.room)).Msg("a message was set aside: it can never be delivered")
 		return d.store(w, func(tx *Tx) error { return tx.undeliverable(w, known.Gone) })
 	}
 	if d.ctx.Err() == nil {
@@ -388,7 +388,7 @@ func (d *dispatcher) retry(w *waiting, a Adapter, err *SendError) {
 	wait += time.Duration(d.jitter(int64(w.id)+int64(w.tries)) * float64(wait) / 4)
 	wait = max(wait, err.After)
 	until := d.e.clock.Now().Add(wait)
-	d.e.log.Info().Err(err.Err).Int64("row", int64(w.id)).Int("tries", w.tries).Dur("wait", wait).Msg("a call failed and is tried again")
+	d.e.log.Info().Str("error", unquoted(err)).Int64("row", int64(w.id)).Int("tries", w.tries).Dur("wait", wait).Msg("a call failed and is tried again")
 	if err.Account {
 		if until.After(d.closed[a.Name()]) {
 			d.closed[a.Name()] = until
@@ -669,7 +669,7 @@ func (tx *Tx) try(what, of string, do func() error) error {
 	if err == nil || ours(err) {
 		return err
 	}
-	tx.e.log.Error().Err(err).Str("of", of).Msg(what)
+	tx.e.log.Error().Str("error", unquoted(err)).Str("of", of).Msg(what)
 	tx.e.countError()
 	return nil
 }

@@ -522,7 +522,7 @@ func (e *Engine) commit(batch []*task) {
 			results[i] = err
 		}
 		if results[i] != nil && !errors.Is(results[i], ErrStopped) {
-			e.log.Error().Err(results[i]).Str("task", t.what).Msg("a task failed")
+			e.log.Error().Str("error", unquoted(results[i])).Str("task", t.what).Msg("a task failed")
 			e.countError()
 			if t.failed != nil {
 				t.failed(results[i])

@@ -150,7 +150,7 @@ func (j *jobRunner) do(ctx context.Context, id string, slot chan struct{}) {
 				wait = max(wait, known.After)
 			}
 			if known != nil && known.Permanent || j.e.clock.Now().Add(wait).After(r.until) {
-				j.e.log.Warn().Err(err).Str("kind", r.kind).Msg("a job was given up")
+				j.e.log.Warn().Str("error", unquoted(err)).Str("kind", r.kind).Msg("a job was given up")
 				result = &JobResult{ID: r.id, Kind: r.kind, Failed: true}
 			}
 		}

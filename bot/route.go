@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -413,16 +414,21 @@ func (t *Turn) attempt(do func() error) error {
 	var refused *Refusal
 	if errors.As(err, &refused) {
 		if refused.Cause != nil {
-			t.e.log.Warn().Err(refused.Cause).Msg("a command was refused")
+			t.e.log.Warn().Str("error", unquoted(refused.Cause)).Msg("a command was refused")
 		}
 		if err = t.Done(refused.Message, t.refusal...); err == nil || ours(err) {
 			return err
 		}
 	}
-	t.e.log.Error().Err(err).Int64("room", int64(t.Here.ID)).Msg("a handler failed")
+	t.e.log.Error().Str("error", unquoted(err)).Int64("room", int64(t.Here.ID)).Msg("a handler failed")
 	t.e.countError()
 	return t.Done(Broken{})
 }
+
+var quotation = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|`[^`]*`")
+
+// unquoted is an error for the log: parsers quote what they could not read, and that may be what a person said.
+func unquoted(err error) string { return quotation.ReplaceAllString(err.Error(), `"…"`) }
 
 // guard turns a panic into an error.
 func guard(do func() error) (err error) {
