@@ -61,14 +61,19 @@ func (tx *Tx) Chapter(id string) (*Chapter, error) {
 	return all[0], nil
 }
 
+// chapters lists some in the order of their names.
 func (tx *Tx) chapters(where string, args ...any) ([]*Chapter, error) {
 	var all []*Chapter
-	err := tx.Each(`SELECT `+chapterColumns+` FROM chapters WHERE `+where+` ORDER BY at, id`, args, func(row Row) error {
+	err := tx.Each(`SELECT `+chapterColumns+` FROM chapters WHERE `+where+` ORDER BY id`, args, func(row Row) error {
 		c, err := tx.scanChapter(row)
 		all = append(all, c)
 		return err
 	})
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(all, func(a, b *Chapter) int { return strings.Compare(markup.Fold(a.Name), markup.Fold(b.Name)) })
+	return all, nil
 }
 
 // NewChapter makes a chapter with this room as its first, which speaks for it.
