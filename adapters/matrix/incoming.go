@@ -195,8 +195,8 @@ func (a *Adapter) addressed(text, ownName string) bool {
 		if name == "" || len(text) < len(name) || !strings.EqualFold(text[:len(name)], name) {
 			continue
 		}
-		rest := strings.TrimLeft(text[len(name):], "\u2069")
-		if rest == "" || strings.ContainsRune(":,;،؛ \n", []rune(rest)[0]) {
+		// The name alone may be said about it.
+		if rest := strings.TrimLeft(text[len(name):], "\u2069"); rest != "" && strings.ContainsRune(":,;،؛ \n", []rune(rest)[0]) {
 			return true
 		}
 	}
