@@ -77,7 +77,8 @@ func openStore(ctx context.Context, dir string, create bool) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := dbutil.NewWithDialect("file:"+uriPath.Replace(file), "sqlite3-fk-wal-fullsync")
+	// Many connections, each with half a MiB of pages instead of two.
+	db, err := dbutil.NewWithDialect("file:"+uriPath.Replace(file)+"?_cache_size=-512", "sqlite3-fk-wal-fullsync")
 	if err != nil {
 		return nil, err
 	}

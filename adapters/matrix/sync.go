@@ -92,7 +92,8 @@ type response struct {
 	DeviceOTKCount *mautrix.OTKCount   `json:"device_one_time_keys_count"`
 	FallbackKeys   []id.KeyAlgorithm   `json:"device_unused_fallback_key_types"`
 	Rooms          struct {
-		Join   map[id.RoomID]*joinedRoom `json:"join"`
+		// Each a joinedRoom, decoded when its turn comes: all at once are a lot, where the bot is in many.
+		Join   map[id.RoomID]json.RawMessage `json:"join"`
 		Invite map[id.RoomID]*struct {
 			State eventList `json:"invite_state"`
 		} `json:"invite"`
@@ -354,10 +355,15 @@ func (a *Adapter) read(ctx context.Context, in bot.Inbox, resp *response, since 
 		return b, tried, err
 	}
 	for _, rid := range slices.Sorted(maps.Keys(resp.Rooms.Join)) {
-		if resp.Rooms.Join[rid] == nil {
+		var data *joinedRoom
+		if err = json.Unmarshal(resp.Rooms.Join[rid], &data); err != nil {
+			return b, tried, err
+		}
+		if data == nil {
 			continue
 		}
-		if err = a.readRoom(ctx, b, rid, resp.Rooms.Join[rid], since == ""); err != nil {
+		delete(resp.Rooms.Join, rid)
+		if err = a.readRoom(ctx, b, rid, data, since == ""); err != nil {
 			return b, tried, err
 		}
 	}
