@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -129,6 +130,21 @@ func (s *Starling) Start() error {
 // Stop ends the bot in order, Kill as a power cut would.
 func (s *Starling) Stop() error { return s.process.signal(syscall.SIGTERM, stopGrace) }
 func (s *Starling) Kill() error { return s.process.signal(syscall.SIGKILL, stopGrace) }
+
+// Resident is how many octets of memory the bot holds now (VmRSS; Linux only).
+func (s *Starling) Resident() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		var kilobytes int64
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kilobytes); err == nil {
+			return kilobytes << 10, nil
+		}
+	}
+	return 0, errors.New("no VmRSS")
+}
 
 // Done is closed when the bot has ended.
 func (s *Starling) Done() <-chan struct{} { return s.process.done }

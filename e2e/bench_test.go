@@ -1,0 +1,328 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"starling/e2e/lab"
+	"starling/e2e/standin"
+)
+
+const (
+	perCall = 20 * time.Millisecond // what every call to the stand-in takes
+	runs    = 11                    // of which the median is reported
+	ana     = "@ana:" + standin.Name
+	botUser = "starling"
+)
+
+// world is the real bot on a stand-in homeserver.
+type world struct {
+	b      *testing.B
+	ctx    context.Context
+	server *standin.Server
+	url    string
+	bot    *lab.Starling
+	id     string // the bot's
+}
+
+func newWorld(b *testing.B, options standin.Options) *world {
+	b.Helper()
+	w := &world{b: b, ctx: b.Context(), server: standin.New(options), id: "@" + botUser + ":" + standin.Name}
+	url, stop, err := w.server.Listen("")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = stop() }) // it says that it was closed
+	w.url = url
+	w.server.Account(botUser, botUser)
+	return w
+}
+
+// start logs the bot in, runs it, and returns when it has taken up its rooms: what is said earlier it does not answer.
+func (w *world) start(rooms int) {
+	w.b.Helper()
+	var err error
+	w.bot, err = lab.NewStarling(w.ctx, w.b.TempDir(), lab.BotConfig{URL: w.url, User: w.id, Password: botUser, Level: "warn"})
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	if err := w.bot.Start(); err != nil {
+		w.b.Fatal(err)
+	}
+	w.b.Cleanup(func() {
+		if err := w.bot.Stop(); err != nil {
+			w.b.Error(err)
+		}
+	})
+	w.until(func(st lab.BotStatus) bool { return st.Rooms == rooms })
+}
+
+// command lets ana say a command and returns what the bot answers to it.
+func (w *world) command(room, text string) (standin.Event, error) {
+	ctx, cancel := context.WithTimeout(w.ctx, lab.Patience)
+	defer cancel()
+	return w.answer(ctx, room, w.server.Say(room, ana, text))
+}
+
+// answer waits for the bot's reply to an event.
+func (w *world) answer(ctx context.Context, room, to string) (standin.Event, error) {
+	return w.server.Wait(ctx, room, func(e standin.Event) bool {
+		relation, _ := e.Content["m.relates_to"].(map[string]any)
+		reply, _ := relation["m.in_reply_to"].(map[string]any)
+		return e.Sender == w.id && e.Type == "m.room.message" && reply["event_id"] == to
+	})
+}
+
+// settle waits until nothing moves in the bot; what is for later may wait.
+func (w *world) settle() {
+	w.b.Helper()
+	w.until(func(st lab.BotStatus) bool { return st.Inbox+st.Ready+st.Sending+st.Jobs == 0 })
+}
+
+func (w *world) until(wanted func(lab.BotStatus) bool) {
+	w.b.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, lab.Patience)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st, err := w.bot.Status(ctx)
+		if err != nil {
+			w.b.Fatal(err)
+		}
+		if wanted(st) {
+			return
+		}
+		<-tick.C
+	}
+}
+
+// BenchmarkRelay measures how long an alert takes from the ✅ that confirms it to the last of the rooms that follow. Beside it,
+// on the same server: a relay that sends one message after the other, as the usual ones do, and nothing but all calls at once,
+// which no relay can beat.
+func BenchmarkRelay(b *testing.B) {
+	sizes := []int{1, 10, 50}
+	w := newWorld(b, standin.Options{Delay: perCall})
+	peer := w.server.Account("peer", "peer")
+	var origins, followers []string
+	for range sizes {
+		origins = append(origins, w.server.Room("", map[string]int{ana: 100, w.id: 0}))
+	}
+	for range sizes[len(sizes)-1] {
+		followers = append(followers, w.server.Room("", map[string]int{ana: 100, w.id: 0, peer: 0}))
+	}
+	w.start(len(origins) + len(followers))
+	for i, origin := range origins {
+		for _, text := range []string{"/room language en", fmt.Sprintf("/room name Origin %d", sizes[i]), "/room alerts anyone", "/relay open on"} {
+			if _, err := w.command(origin, text); err != nil {
+				b.Fatalf("%s: %v", text, err)
+			}
+		}
+	}
+	langs := []string{"en", "es", "fr", "pt", "de", "ar", "ku"}
+	var group sync.WaitGroup
+	for n, room := range followers {
+		group.Go(func() {
+			texts := []string{"/room language " + langs[n%len(langs)], fmt.Sprintf("/room name Follower %d", n)}
+			for _, size := range sizes {
+				if n < size {
+					texts = append(texts, fmt.Sprintf("/relay follow Origin %d", size))
+				}
+			}
+			for _, text := range texts {
+				if _, err := w.command(room, text); err != nil {
+					b.Errorf("%s: %v", text, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	bare := newSender(b, w, peer)
+	for i, size := range sizes {
+		b.Run(fmt.Sprintf("rooms=%d", size), func(b *testing.B) {
+			var relay, serial, parallel []time.Duration
+			for run := range runs * b.N {
+				relay = append(relay, w.relay(b, origins[i], followers[:size], run))
+				parallel = append(parallel, bare.parallel(b, followers[:size]))
+				if run < 3 {
+					serial = append(serial, bare.serial(b, followers[:size]))
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(median(relay), "ms")
+			b.ReportMetric(float64(slices.Max(relay))/1e6, "ms-slowest")
+			b.ReportMetric(median(serial), "ms-serial")
+			b.ReportMetric(median(parallel), "ms-all-at-once")
+		})
+	}
+}
+
+// relay raises an alert and gives the time from its confirmation to its arrival in the last room.
+func (w *world) relay(b *testing.B, origin string, rooms []string, run int) time.Duration {
+	b.Helper()
+	text := fmt.Sprintf("police at the social centre, number %d", run)
+	preview, err := w.command(origin, "/alert now: "+text)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.settle()
+	start := time.Now()
+	w.server.React(origin, ana, preview.ID, "✅")
+	ctx, cancel := context.WithTimeout(w.ctx, lab.Patience)
+	defer cancel()
+	var last time.Time
+	for _, room := range rooms {
+		e, err := w.server.Wait(ctx, room, func(e standin.Event) bool {
+			return e.Sender == w.id && e.At.After(start) && strings.Contains(e.Text(), text)
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if e.At.After(last) {
+			last = e.At
+		}
+	}
+	w.settle()
+	return last.Sub(start)
+}
+
+// sender is a program that does nothing but send.
+type sender struct {
+	client *http.Client
+	url    string
+	token  string
+	number int
+}
+
+func newSender(b *testing.B, w *world, user string) *sender {
+	b.Helper()
+	s := &sender{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}, url: w.url}
+	login := fmt.Sprintf(`{"type":"m.login.password","identifier":{"type":"m.id.user","user":%q},"password":"peer"}`, user)
+	res, err := s.client.Post(w.url+"/_matrix/client/v3/login", "application/json", strings.NewReader(login))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer res.Body.Close()
+	var session struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&session); err != nil || session.Token == "" {
+		b.Fatalf("the peer cannot log in: %s %v", res.Status, err)
+	}
+	s.token = session.Token
+	return s
+}
+
+func (s *sender) send(b *testing.B, room string, number int) {
+	req, err := http.NewRequest(http.MethodPut, fmt.Sprintf("%s/_matrix/client/v3/rooms/%s/send/m.room.message/peer%d", s.url, room, number),
+		strings.NewReader(`{"msgtype":"m.text","body":"police at the social centre"}`))
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	res, err := s.client.Do(req)
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
+		b.Errorf("%s %v", res.Status, err)
+	}
+}
+
+func (s *sender) serial(b *testing.B, rooms []string) time.Duration {
+	start := time.Now()
+	for _, room := range rooms {
+		s.number++
+		s.send(b, room, s.number)
+	}
+	return time.Since(start)
+}
+
+func (s *sender) parallel(b *testing.B, rooms []string) time.Duration {
+	start := time.Now()
+	var group sync.WaitGroup
+	for _, room := range rooms {
+		s.number++
+		number := s.number
+		group.Go(func() { s.send(b, room, number) })
+	}
+	group.Wait()
+	return time.Since(start)
+}
+
+// median is in milliseconds.
+func median(all []time.Duration) float64 {
+	slices.Sort(all)
+	return float64(all[len(all)/2]) / 1e6
+}
+
+// BenchmarkMemory measures the memory that the bot holds with few and with many rooms of five people, each of which has
+// just been helped once. The difference is what a room costs.
+func BenchmarkMemory(b *testing.B) {
+	few, many := 10, 1000
+	var held []int64
+	for _, rooms := range []int{few, many} {
+		b.Run(fmt.Sprintf("rooms=%d", rooms), func(b *testing.B) {
+			var octets int64
+			for range b.N {
+				octets = memory(b, rooms)
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(float64(octets)/1e6, "MB")
+			if held = append(held, octets); rooms == many && len(held) == 2 {
+				b.ReportMetric(float64(held[1]-held[0])/float64(many-few)/1e3, "kB/room")
+			}
+		})
+	}
+}
+
+func memory(b *testing.B, rooms int) int64 {
+	b.Helper()
+	w := newWorld(b, standin.Options{})
+	var all []string
+	for n := range rooms {
+		members := map[string]int{ana: 100, w.id: 0}
+		for p := range 3 {
+			members[fmt.Sprintf("@person%d:%s", n*3+p, standin.Name)] = 0
+		}
+		all = append(all, w.server.Room(fmt.Sprintf("Room %d", n), members))
+	}
+	w.start(rooms)
+	for _, room := range all {
+		if _, err := w.command(room, "/starling"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	w.bot.WaitIdle(b)
+	return w.rest()
+}
+
+// rest waits until the bot gives back no more memory, and says what it holds then.
+func (w *world) rest() int64 {
+	w.b.Helper()
+	const still = 30 * time.Second
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var least int64
+	for since := time.Now(); time.Since(since) < still; <-tick.C {
+		now, err := w.bot.Resident()
+		if err != nil {
+			w.b.Fatal(err)
+		}
+		if least == 0 || now < least-least/100 {
+			least, since = now, time.Now()
+		}
+	}
+	return least
+}
