@@ -356,12 +356,7 @@ func checkDatabase(path string, known map[string]int) error {
 // Run receives, handles and sends until ctx ends or an adapter fails for good.
 func (e *Engine) Run(ctx context.Context, adapters ...Adapter) error {
 	ctx, cancel := context.WithCancel(ctx)
-	for _, a := range adapters {
-		e.adapters[a.Name()] = a
-	}
-	e.mu.Lock()
-	e.running = true
-	e.mu.Unlock()
+	e.begin(adapters)
 	written := make(chan struct{})
 	go func() { defer close(written); e.write() }()
 	defer func() {
@@ -391,6 +386,20 @@ func (e *Engine) Run(ctx context.Context, adapters ...Adapter) error {
 	return nil
 }
 
+// begin makes the networks known, between two commits.
+func (e *Engine) begin(adapters []Adapter) {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	e.out.mu.Lock()
+	for _, a := range adapters {
+		e.adapters[a.Name()] = a
+	}
+	e.out.mu.Unlock()
+	e.mu.Lock()
+	e.running = true
+	e.mu.Unlock()
+}
+
 func (e *Engine) goes(f func()) {
 	e.wg.Add(1)
 	go func() { defer e.wg.Done(); f() }()
@@ -400,14 +409,14 @@ func (e *Engine) goes(f func()) {
 func (e *Engine) halt() {
 	e.once.Do(func() { close(e.stopped) })
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.timer != nil {
 		e.timer()
 	}
+	e.mu.Unlock()
 	if e.out != nil {
 		e.out.mu.Lock()
-		defer e.out.mu.Unlock()
 		e.out.disarm()
+		e.out.mu.Unlock()
 	}
 }
 
