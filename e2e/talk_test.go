@@ -19,7 +19,7 @@ import (
 )
 
 // leastConversations is how many there are at least: a change must not let them drop out of this test unseen.
-const leastConversations = 25
+const leastConversations = 50
 
 // atOnce is how many are held side by side.
 const atOnce = 6
@@ -199,15 +199,25 @@ func (c codes) same(want, got []deed) bool {
 	return true
 }
 
-// translate puts this time's codes in a text, in whatever case they are typed.
+// translate puts this time's codes in a text, however they are typed: in any case, with or without their hyphen.
 func (c codes) translate(text string) string {
-	return anyCode.ReplaceAllStringFunc(text, func(s string) string {
-		if ours, ok := c[strings.ToUpper(s)]; ok {
-			return ours
+	return typedCode.ReplaceAllStringFunc(text, func(s string) string {
+		typed := strings.ToUpper(s)
+		for theirs, ours := range c {
+			switch typed {
+			case theirs:
+				return ours
+			case strings.Replace(theirs, "-", "", 1):
+				return strings.ToLower(strings.Replace(ours, "-", "", 1))
+			}
 		}
 		return s
 	})
 }
 
-// anyCode matches a record's code, and the four characters that tell chapters apart whose names look alike.
-var anyCode = regexp.MustCompile(`\b[A-Za-z]-[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{4,}\b|\([0-9A-HJKMNP-TV-Z]{4}\)`)
+// anyCode matches a record's code, and the four characters that tell chapters apart whose names look alike; typedCode what may
+// be one.
+var (
+	anyCode   = regexp.MustCompile(`\b[A-Z]-[0-9A-HJKMNP-TV-Z]{4,}\b|\([0-9A-HJKMNP-TV-Z]{4}\)`)
+	typedCode = regexp.MustCompile(`\b[A-Za-z]-?[0-9A-Za-z]{4,}\b|\([0-9A-Za-z]{4}\)`)
+)

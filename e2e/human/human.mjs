@@ -147,10 +147,11 @@ class Person {
 // relationOf reads m.relates_to, which stands beside the cipher text; the SDK's getRelation leaves out plain replies.
 const relationOf = (event) => event.getWireContent()["m.relates_to"] ?? event.getContent()["m.relates_to"] ?? {};
 
-// fits says whether what a client shows of a message is what is waited for.
+// fits says whether what a client shows of a message is what is waited for. What cannot be read yet is not: its key may come
+// a moment after it.
 function fits(view, want) {
   const text = view.body ?? "";
-  return (want.id === undefined || view.id === want.id) &&
+  return (view.undecryptable === undefined || want.redacted !== undefined) && (want.id === undefined || view.id === want.id) &&
     (want.type ? view.type === want.type : want.id !== undefined || (view.type === "m.room.message" && view.relation !== "m.replace")) &&
     (want.from === undefined || view.sender === want.from) &&
     (want.contains ?? []).every((part) => text.includes(part)) &&
