@@ -47,6 +47,7 @@ type dispatcher struct {
 type roomQueue struct {
 	adapter string
 	busy    bool
+	since   time.Time // of the call that makes it so
 	lanes   map[string][]*waiting
 }
 
@@ -274,7 +275,7 @@ func (d *dispatcher) claim(w *waiting) {
 	if d.inFlight[q.adapter] >= limit {
 		return // whoever ends next wakes us
 	}
-	q.busy = true
+	q.busy, q.since = true, d.e.clock.Now()
 	d.inFlight[q.adapter]++
 	d.sending[w.id] = true
 	d.e.goes(func() {
@@ -737,7 +738,7 @@ func (d *dispatcher) arriving(adapter, address, message string) bool {
 	id, ok := d.e.cache.roomAt(adapter, d.e.box.Hash("room", address))
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if q := d.rooms[id]; ok && q != nil && q.busy {
+	if q := d.rooms[id]; ok && q != nil && q.busy && d.e.clock.Now().Sub(q.since) < earlyWait {
 		return true
 	}
 	for _, sent := range d.netIDs {

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -35,15 +36,19 @@ func (b inbox) Deliver(ctx context.Context, in ...Incoming) error {
 		}
 	}
 	var failed error
+	var short context.Context
 	for i, d := range done {
 		if d == nil {
 			continue // an echo of what is known to have arrived
 		}
 		err := b.wait(ctx, d)
 		if errors.Is(err, errEarly) {
-			short, cancel := context.WithTimeout(ctx, earlyWait)
-			_ = b.e.Wait(short, func(Status) bool { return !b.e.out.arriving(b.adapter, in[i].Room, in[i].Target) }) // or not: it is looked at again now
-			cancel()
+			if short == nil { // for all of them together
+				var cancel func()
+				short, cancel = context.WithTimeout(ctx, earlyWait)
+				defer cancel()
+			}
+			_ = b.e.Wait(short, func(Status) bool { return !b.e.out.arriving(b.adapter, in[i].Room, cmp.Or(in[i].Target, in[i].ReplyTo)) }) // or not: it is looked at again now
 			err = b.wait(ctx, b.hand(in[i], true))
 		}
 		if err != nil && (ours(err) || ctx.Err() != nil) {
@@ -70,9 +75,9 @@ func (b inbox) wait(ctx context.Context, done <-chan error) error {
 	}
 }
 
-// errEarly says that a reaction may be on a message that is just being sent: people can see it before the bot hears from the
+// errEarly says that a reaction or reply may be to a message that is just being sent: people can see it before the bot hears from the
 // network that they do. earlyWait is how long that call is waited for, by the machine's clock.
-var errEarly = errors.New("a reaction came before the message that it is on")
+var errEarly = errors.New("an answer came before the message that it is to")
 
 const earlyWait = time.Second
 
@@ -120,7 +125,7 @@ func (tx *Tx) receive(in *Incoming, late bool) error {
 	}
 	switch in.Kind {
 	case KindText:
-		return tx.text(in, here)
+		return tx.text(in, here, late)
 	case KindEdit:
 		return tx.edited(in, here)
 	case KindDeletion:
@@ -141,7 +146,12 @@ func (tx *Tx) first(in *Incoming) (bool, error) {
 }
 
 // text routes a message: a command, an answer, or nobody's business.
-func (tx *Tx) text(in *Incoming, here *Room) error {
+func (tx *Tx) text(in *Incoming, here *Room, late bool) error {
+	if in.ReplyTo != "" && !late && tx.e.out.arriving(in.Adapter, in.Room, in.ReplyTo) {
+		if row, _, _, _, _, err := tx.posted(here.ID, in.ReplyTo); err != nil || row == 0 {
+			return cmp.Or(err, errEarly)
+		}
+	}
 	spoken := in.Mentioned || here.Direct
 	if len(in.Text) > 16*MaxText {
 		in.Text = in.Text[:16*MaxText] // is refused below if it was meant for the bot at all
