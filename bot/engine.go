@@ -530,7 +530,7 @@ func (e *Engine) commit(batch []*task) {
 		if err != nil {
 			results[i] = err
 		}
-		if results[i] != nil && !errors.Is(results[i], ErrStopped) {
+		if results[i] != nil && !errors.Is(results[i], ErrStopped) && !errors.Is(results[i], errEarly) {
 			e.log.Error().Str("error", unquoted(results[i])).Str("task", t.what).Msg("a task failed")
 			e.countError()
 			if t.failed != nil {
