@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"starling/e2e/lab"
 )
@@ -59,7 +61,7 @@ func needStepByStep(t *testing.T, s *scene) {
 	// The message that began it is deleted: whether to withdraw it is asked.
 	mark := ana.Mark()
 	ana.Delete(room, asked)
-	question := ana.Wait(lab.Want{Room: room, From: s.bot.ID, After: mark, Contains: []string{need}})
+	question := ana.Wait(lab.Want{Room: room, From: s.bot.ID, After: mark, Contains: []string{need, "¿"}})
 	ana.Wait(lab.Want{Room: room, ID: question.ID, Reaction: "✅", By: s.bot.ID})
 	ana.React(room, question.ID, "✅")
 	s.hears(ana, room, question.ID, need)
@@ -90,6 +92,47 @@ func needInOneLine(t *testing.T, s *scene) {
 		t.Errorf("closed, it is still in %q", m.Body)
 	}
 	s.asks(s.sam, s.london, "cancel")
+}
+
+func calendars(t *testing.T, s *scene) {
+	for _, one := range []struct {
+		who                  *lab.Person
+		room, add, list, off string
+		zone                 string
+		weekdays             []string // in the room's words, Sunday first
+	}{
+		{s.sam, s.london, "!calendar add assembly tomorrow 19:00", "/calendar", "/calendar cancel ", "Europe/London",
+			[]string{"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"}},
+		{s.ines, s.lille, "/calendrier ajouter assemblée demain 19h", "//calendrier", "/calendrier annuler ", "Europe/Paris",
+			[]string{"dimanche", "lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi"}},
+	} {
+		zone, err := time.LoadLocation(one.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tomorrow := func() string {
+			day := time.Now().In(zone).AddDate(0, 0, 1)
+			return fmt.Sprintf("%s %d ", one.weekdays[day.Weekday()], day.Day())
+		}
+		before := tomorrow()
+		asked := one.who.Say(one.room, one.add)
+		review := s.hears(one.who, one.room, asked, "19:00")
+		if !strings.Contains(review.Body, before) && !strings.Contains(review.Body, tomorrow()) || review.Thread != asked {
+			t.Errorf("%s is read as %q, want %s, in a thread", one.add, review.Body, before)
+		}
+		one.who.Wait(lab.Want{Room: one.room, ID: review.ID, Reaction: "✅", By: s.bot.ID})
+		one.who.React(one.room, review.ID, "✅")
+		saved := one.who.Wait(lab.Want{Room: one.room, From: s.bot.ID, AfterID: review.ID, ReplyTo: asked})
+		event := code.FindString(saved.Body)
+		if m := s.asks(one.who, one.room, one.list); !strings.HasPrefix(event, "E-") || !strings.Contains(m.Body, event) {
+			t.Errorf("the calendar is %q, want %q in it", m.Body, event)
+		}
+		s.asks(one.who, one.room, one.off+event, event)
+	}
+	// What is not surely understood is refused.
+	if m := s.asks(s.sam, s.london, "/calendar add assembly someday"); !strings.Contains(m.Body, "/calendar add") || m.Thread != "" {
+		t.Errorf("a day that nobody knows is answered %q, want an example", m.Body)
+	}
 }
 
 func principles(t *testing.T, s *scene) {
@@ -143,7 +186,7 @@ func following(t *testing.T, s *scene) {
 // outsider is somebody in Barcelona who does not moderate.
 func (s *scene) outsider() *lab.Person {
 	s.t.Helper()
-	i := slices.IndexFunc(*s.seen, func(r room) bool { return r.id == s.barcelona && r.who.Name == "marta" })
+	i := slices.IndexFunc(*s.seen, func(r sight) bool { return r.id == s.barcelona && r.who.Name == "marta" })
 	return (*s.seen)[i].who.In(s.t)
 }
 
@@ -219,5 +262,38 @@ func alertArrives(t *testing.T, s *scene) {
 		first := arrived[there.room]
 		there.who.Wait(lab.Want{Room: there.room, ID: first.ID, Edits: 1})
 		there.who.Wait(lab.Want{Room: there.room, From: s.bot.ID, AfterID: first.ID, MsgType: "m.text", ReplyTo: first.ID, Contains: []string{alert}})
+	}
+}
+
+// alertBack goes the other way, in French; one is withdrawn before it leaves.
+func alertBack(t *testing.T, s *scene) {
+	asked := s.asks(s.ana, s.barcelona, "/enlace seguir Lille")
+	question := s.ines.Wait(lab.Want{Room: s.lille, From: s.bot.ID, Contains: []string{"Barcelona", "✅"}, Matches: "^.{0,6}Barcelona"})
+	s.ines.React(s.lille, question.ID, "✅")
+	s.hears(s.ana, s.barcelona, asked.ID, "Lille")
+	mark := s.asks(s.ana, s.barcelona, "!starling").Seq
+
+	raise := func(text string) lab.Message {
+		t.Helper()
+		root := s.luc.Say(s.lille, "/alerte "+text)
+		s.hears(s.luc, s.lille, root, "1 ")
+		return s.hears(s.luc, s.lille, s.luc.SayInThread(s.lille, root, "2"), text, "Barcelona")
+	}
+	preview := raise("exercice, tout le monde reste à la maison")
+	s.luc.React(s.lille, preview.ID, "❌")
+	dropped := s.luc.Wait(lab.Want{Room: s.lille, ID: preview.ID, Edits: 1})
+	if strings.Contains(dropped.Body, "exercice") {
+		t.Errorf("withdrawn, the preview still reads %q", dropped.Body)
+	}
+	s.ines.React(s.lille, preview.ID, "✅") // too late
+	s.silent(s.ana, s.barcelona, mark, "an alert that was withdrawn")
+
+	preview = raise("expulsion rue des Postes")
+	s.ines.React(s.lille, preview.ID, "✅")
+	got := s.ana.Wait(lab.Want{Room: s.barcelona, From: s.bot.ID, After: mark, MsgType: "m.text"})
+	for _, words := range []string{"Alerta de Lille", "expulsion rue des Postes", "(français)", "🟠"} {
+		if !strings.Contains(isolated.Replace(got.Body), words) {
+			t.Errorf("Barcelona reads %q, want %q in it", got.Body, words)
+		}
 	}
 }

@@ -16,7 +16,7 @@ func comes(t *testing.T, s *scene) {
 	s.jordi.Join(s.barcelona)
 	marta.Join(s.barcelona)
 	for _, p := range []*lab.Person{s.ana, s.jordi, marta} {
-		*s.seen = append(*s.seen, room{id: s.barcelona, who: p})
+		*s.seen = append(*s.seen, sight{id: s.barcelona, who: p})
 	}
 	s.ana.Say(s.barcelona, "/needs water for yesterday") // said before it comes: nobody's business
 	s.invites(s.ana, s.barcelona)
@@ -122,7 +122,7 @@ func roles(t *testing.T, s *scene) {
 func direct(t *testing.T, s *scene) {
 	chat := s.jordi.CreateRoom(lab.Room{Direct: s.bot.ID})
 	s.jordi.WaitMember(chat, s.bot.ID, "join")
-	*s.seen = append(*s.seen, room{id: chat, who: s.jordi})
+	*s.seen = append(*s.seen, sight{id: chat, who: s.jordi})
 	s.jordi.Wait(lab.Want{Room: chat, From: s.bot.ID}) // the greeting
 	// He is in one room, which speaks Spanish.
 	if m := s.asks(s.jordi, chat, "help"); !strings.Contains(m.Body, "/necesidades") || m.Thread != "" {
@@ -158,7 +158,7 @@ func leaves(t *testing.T, s *scene) {
 	// In her second room it speaks the language of her first; told to leave, it does.
 	second := s.ana.CreateRoom(lab.Room{Name: "Sants"})
 	s.invites(s.ana, second)
-	*s.seen = append(*s.seen, room{id: second, who: s.ana})
+	*s.seen = append(*s.seen, sight{id: second, who: s.ana})
 	if m := s.ana.Wait(lab.Want{Room: second, From: s.bot.ID}); !strings.HasPrefix(m.Body, "Hola") {
 		t.Errorf("in ana's second room it says %q, want Spanish", m.Body)
 	}

@@ -35,9 +35,11 @@ func TestMatrix(t *testing.T) {
 		{"rooms are set up by name, number and reaction", setUpOthers},
 		{"a need, step by step", needStepByStep},
 		{"a need, in one line", needInOneLine},
+		{"calendars", calendars},
 		{"principles", principles},
 		{"following needs both sides", following},
 		{"an alert reaches three rooms in three languages", alertArrives},
+		{"an alert in another language, and one that is withdrawn", alertBack},
 		{"what is typed does no harm", hostile},
 		{"what is not meant for it, or not fit for it", input},
 		{"roles count at once", roles},
@@ -63,11 +65,11 @@ type scene struct {
 	ana, jordi, ines, luc, sam, nour *lab.Person
 
 	barcelona, lille, london, cairo string // rooms
-	seen                            *[]room
+	seen                            *[]sight
 }
 
-// room is one that a person has looked at, for what is checked of all.
-type room struct {
+// sight is a room as one person there sees it, for what is checked of all.
+type sight struct {
 	id    string
 	who   *lab.Person
 	plain bool
@@ -77,7 +79,7 @@ type room struct {
 func (s *scene) in(t *testing.T) *scene {
 	s.t = t
 	if s.seen == nil {
-		s.seen = new([]room)
+		s.seen = new([]sight)
 	}
 	for _, p := range []**lab.Person{&s.ana, &s.jordi, &s.ines, &s.luc, &s.sam, &s.nour} {
 		*p = (*p).In(t)
@@ -108,7 +110,7 @@ func (s *scene) opens(owner *lab.Person, name string, moderators, members []*lab
 	}
 	s.invites(owner, id)
 	for _, p := range append(others, owner) {
-		*s.seen = append(*s.seen, room{id: id, who: p})
+		*s.seen = append(*s.seen, sight{id: id, who: p})
 	}
 	return id
 }
@@ -144,7 +146,7 @@ func (s *scene) said(p *lab.Person, room string, mark int) (all []lab.Message) {
 	s.t.Helper()
 	last := p.Say(room, "!starling")
 	p.Wait(lab.Want{Room: room, From: s.bot.ID, ReplyTo: last})
-	s.bot.WaitIdle(s.t)
+	s.bot.WaitStatus(s.t, "all has left that can leave now", func(st lab.BotStatus) bool { return st.Inbox+st.Ready+st.Sending == 0 })
 	for _, m := range p.Did(room, s.bot.ID, mark) {
 		if m.ReplyTo != last {
 			all = append(all, m)

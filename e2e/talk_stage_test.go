@@ -26,7 +26,7 @@ import (
 	"starling/commands/needs"
 	shared "starling/commands/principles"
 	"starling/commands/relay"
-	room_ "starling/commands/room"
+	"starling/commands/room"
 	"starling/commands/starling"
 	"starling/data"
 	"starling/e2e/lab"
@@ -39,6 +39,9 @@ type theatre struct {
 	humans *lab.Humans
 	stage  *mautrix.Client // makes the rooms, and is not in them when the bot comes
 
+	messages *locales.Registry // what all the bots can say
+	bundle   *locales.Bundle
+
 	mu     sync.Mutex
 	people map[string]func() (*lab.Person, error)
 }
@@ -48,6 +51,15 @@ func newTheatre(t *testing.T) *theatre {
 	w.humans = lab.StartHumans(t, w.server)
 	var err error
 	if w.stage, err = w.account(t.Context(), "stage"); err != nil {
+		t.Fatal(err)
+	}
+	caps, err := capabilities()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.messages = locales.NewRegistry()
+	bot.Messages(w.messages, caps...)
+	if w.bundle, err = locales.Load(w.messages); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -200,7 +212,7 @@ func capabilities() ([]bot.Capability, error) {
 		return nil, err
 	}
 	return []bot.Capability{
-		needs.Capability(), calendar.Capability(), alert.Capability(), shared.Capability(principles), relay.Capability(), room_.Capability(),
+		needs.Capability(), calendar.Capability(), alert.Capability(), shared.Capability(principles), relay.Capability(), room.Capability(),
 		forget.Capability(), starling.Capability(),
 	}, nil
 }
@@ -236,17 +248,11 @@ func (p *player) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	messages := locales.NewRegistry()
-	bot.Messages(messages, caps...)
-	bundle, err := locales.Load(messages)
-	if err != nil {
-		return err
-	}
 	if p.bot.Adapter, err = matrix.New(matrix.Config{StateDir: p.dir, Invite: []string{"*"}, Log: zerolog.Nop()}); err != nil {
 		return err
 	}
 	p.engine, err = bot.Open(bot.Config{Dir: filepath.Join(p.dir, "engine"), Name: "Starling", Lang: "en", Clock: p.clock, Rand: rand.Reader, Log: zerolog.Nop(),
-		Messages: messages, Locales: bundle, NoSync: true}, caps...)
+		Messages: p.w.messages, Locales: p.w.bundle, NoSync: true}, caps...)
 	if err != nil {
 		return errors.Join(err, p.bot.Adapter.Close())
 	}
