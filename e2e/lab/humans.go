@@ -210,6 +210,11 @@ func (h *Humans) Enter(ctx context.Context, user string, options Options) (*Pers
 	if _, err := h.server.Register(ctx, user, password); err != nil {
 		return nil, err
 	}
+	return h.LogIn(ctx, user, password, options)
+}
+
+// LogIn is Enter for an account that exists.
+func (h *Humans) LogIn(ctx context.Context, user, password string, options Options) (*Person, error) {
 	var me struct{ ID, Device string }
 	err := h.do(ctx, "", "login", map[string]any{
 		"base": h.server.URL, "user": user, "password": password, "onlySigned": options.OnlySigned,

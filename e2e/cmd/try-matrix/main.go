@@ -99,9 +99,12 @@ Starling is ready. Log in with any Matrix client that runs on this machine:
   User        visitor
   Password    %s
 
-You are in three rooms: Barcelona (Spanish, with Ana), Lille (French, with Luc) and London (English, yours).
+You are in three rooms: Barcelona (Spanish, with Ana), Lille (French, with Luc) and London (English, yours). Barcelona and
+Lille hear the alerts of London, London those of Barcelona.
 In any of them:  !starling   says what can be done there
                  !needs      asks what is needed, step by step
+In London:       !alert now: police at the social centre
+                 shows where it would go; with ✅ under that it arrives in the other two, in their languages
 A room that you make yourself is encrypted: invite @starling:localhost and answer what it asks.
 
 Ctrl-C ends everything; nothing is kept.
