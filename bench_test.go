@@ -72,13 +72,13 @@ func running(b *testing.B, rooms int) (*bot.Engine, bot.Inbox) {
 // in a sync response.
 func BenchmarkCommands(b *testing.B) {
 	for _, burst := range []int{50, 1} {
-		b.Run(fmt.Sprintf("burst=%d", burst), func(b *testing.B) { commands(b, burst) })
+		b.Run(fmt.Sprintf("burst=%d", burst), func(b *testing.B) { handle(b, burst) })
 	}
 }
 
-// commands measures commands in bursts. Between slices of them it measures the bare rate of durable single-row commits on the
+// handle measures commands in bursts. Between slices of them it measures the bare rate of durable single-row commits on the
 // same disk for as long, so that whatever else the machine does slows both alike.
-func commands(b *testing.B, burst int) {
+func handle(b *testing.B, burst int) {
 	const rooms, slice = 50, 1000
 	bare := newBareCommits(b)
 	e, in := running(b, rooms)

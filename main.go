@@ -22,6 +22,7 @@ import (
 	"starling/adapters/matrix"
 	"starling/adapters/rig"
 	"starling/bot"
+	"starling/commands"
 	"starling/data"
 	"starling/locales"
 )
@@ -94,7 +95,7 @@ func content(c config) ([]bot.Capability, error) {
 	if err != nil {
 		return nil, err
 	}
-	return capabilities(principles), nil
+	return commands.All(principles), nil
 }
 
 type runCmd struct{}

@@ -20,14 +20,7 @@ import (
 	"starling/adapters/matrix"
 	"starling/adapters/rig"
 	"starling/bot"
-	"starling/commands/alert"
-	"starling/commands/calendar"
-	"starling/commands/forget"
-	"starling/commands/needs"
-	shared "starling/commands/principles"
-	"starling/commands/relay"
-	"starling/commands/room"
-	"starling/commands/starling"
+	"starling/commands"
 	"starling/data"
 	"starling/e2e/lab"
 	"starling/locales"
@@ -211,10 +204,7 @@ func capabilities() ([]bot.Capability, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []bot.Capability{
-		needs.Capability(), calendar.Capability(), alert.Capability(), shared.Capability(principles), relay.Capability(), room.Capability(),
-		forget.Capability(), starling.Capability(),
-	}, nil
+	return commands.All(principles), nil
 }
 
 // The clock of a conversation stands where it does on the rig.

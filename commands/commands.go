@@ -1,4 +1,5 @@
-package main
+// Package commands lists what the bot can do. Each capability is a package of its own below it.
+package commands
 
 import (
 	"starling/bot"
@@ -13,8 +14,8 @@ import (
 	"starling/data"
 )
 
-// capabilities lists what this bot can do, in the order in which help shows it. A new capability is one line here.
-func capabilities(principles []data.Principle) []bot.Capability {
+// All lists the capabilities, in the order in which help shows them. A new one is one line here.
+func All(principles []data.Principle) []bot.Capability {
 	return []bot.Capability{
 		needs.Capability(),
 		calendar.Capability(),
