@@ -48,7 +48,9 @@ func (b inbox) Deliver(ctx context.Context, in ...Incoming) error {
 				short, cancel = context.WithTimeout(ctx, earlyWait)
 				defer cancel()
 			}
-			_ = b.e.Wait(short, func(Status) bool { return !b.e.out.arriving(b.adapter, in[i].Room, cmp.Or(in[i].Target, in[i].ReplyTo)) }) // or not: it is looked at again now
+			_ = b.e.Wait(short, func(Status) bool {
+				return !b.e.out.arriving(b.adapter, in[i].Room, cmp.Or(in[i].Target, in[i].ReplyTo))
+			}) // or not: it is looked at again now
 			err = b.wait(ctx, b.hand(in[i], true))
 		}
 		if err != nil && (ours(err) || ctx.Err() != nil) {
