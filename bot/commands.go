@@ -23,10 +23,9 @@ type node struct {
 }
 
 type word struct {
-	node  *node
-	lang  string   // of the word; the first that has it
-	langs []string // all that have it
-	text  string   // as it is written there
+	node *node
+	lang string // of the word; the first that has it
+	text string // as it is written there
 }
 
 // Info is a command as help, documentation and completion see it.
@@ -77,17 +76,11 @@ func (n *node) index(l *locales.Bundle) error {
 		for _, lang := range locales.Languages() {
 			for _, w := range all[lang.Code] {
 				f := markup.FoldWord(w)
-				known, ok := n.words[f]
-				if ok && known.node != s {
-					return fmt.Errorf("the word %q (%s) means both %s and %s", w, lang.Code, strings.Join(known.node.path, " "), strings.Join(s.path, " "))
+				if old, ok := n.words[f]; ok && old.node != s {
+					return fmt.Errorf("the word %q (%s) means both %s and %s", w, lang.Code, strings.Join(old.node.path, " "), strings.Join(s.path, " "))
+				} else if !ok {
+					n.words[f] = word{s, lang.Code, w}
 				}
-				if !ok {
-					known = word{node: s, lang: lang.Code, text: w}
-				}
-				if !slices.Contains(known.langs, lang.Code) {
-					known.langs = append(known.langs, lang.Code)
-				}
-				n.words[f] = known
 			}
 		}
 		if err := s.index(l); err != nil {
@@ -214,7 +207,7 @@ func (t *commandTable) match(s string, meant bool) (n *node, rest, lang, first s
 			help, asked = t.help[markup.FoldWord(trimEnd(first))]
 		}
 		if asked {
-			w = word{node: t.at("starling"), lang: help, text: first}
+			w = word{t.at("starling"), help, first}
 		}
 	}
 	if w.node == nil {

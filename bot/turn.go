@@ -235,12 +235,18 @@ func (t *Turn) calledIn(c call) string {
 	if c.node == nil {
 		return ""
 	}
-	w, _ := t.e.commands.root.find(c.word)
+	typed := markup.FoldWord(c.word)
+	var langs []string
+	for lang, words := range t.Locales().Words("command." + c.node.path[0]) {
+		if slices.ContainsFunc(words, func(w string) bool { return markup.FoldWord(w) == typed }) {
+			langs = append(langs, lang)
+		}
+	}
 	switch {
-	case slices.Contains(w.langs, t.Here.Lang):
+	case slices.Contains(langs, t.Here.Lang):
 		return t.Here.Lang
-	case len(w.langs) == 1:
-		return w.langs[0]
+	case len(langs) == 1:
+		return langs[0]
 	}
 	return ""
 }
