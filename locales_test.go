@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"starling/adapters"
 	"starling/bot"
 	"starling/commands/starling"
 	"starling/data"
@@ -33,6 +34,7 @@ func wholeHouse(t *testing.T) house {
 	}
 	registry := locales.NewRegistry()
 	bot.Messages(registry, caps...)
+	registry.Add(adapters.Messages()...)
 	bundle, err := locales.Load(registry)
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/term"
 
+	"starling/adapters"
 	"starling/adapters/console"
 	"starling/adapters/matrix"
 	"starling/adapters/rig"
@@ -81,6 +82,7 @@ func engine(c config, caps []bot.Capability, log zerolog.Logger, change func(*bo
 func texts(caps []bot.Capability) (*locales.Registry, *locales.Bundle, error) {
 	registry := locales.NewRegistry()
 	bot.Messages(registry, caps...)
+	registry.Add(adapters.Messages()...)
 	bundle, err := locales.Load(registry)
 	return registry, bundle, err
 }

@@ -19,6 +19,7 @@ const (
 	KindMember     Kind = "member"     // Member says who joined, left or changed role
 	KindRoom       Kind = "room"       // Room change: joined, left, encrypted, renamed, upgraded
 	KindEcho       Kind = "echo"       // what the bot itself sent came back: Target is its Outgoing.ID. Where a network tells it, a crash repeats nothing that has arrived
+	KindNotice     Kind = "notice"     // Notice: what the people of Room should know about the network, or operators where Room is empty
 	KindJobResult  Kind = "job"        // made by the engine itself
 )
 
@@ -60,6 +61,7 @@ type Incoming struct {
 
 	Member     *MemberChange
 	RoomChange *RoomChange
+	Notice     *Notice
 	Job        *JobResult
 }
 
@@ -86,6 +88,8 @@ type RoomChange struct {
 	Encrypted bool   // once true, stays so for us
 	Direct    bool
 	Replaces  string // this room takes the place of that one (room upgrade); settings follow
+	// Timer is how long messages stay in the room before the network's clients delete them; 0 = for ever.
+	Timer time.Duration
 	// Members is everyone in the room, when the adapter knows it whole: others are removed.
 	Members map[string]MemberInfo
 }
@@ -94,6 +98,16 @@ type RoomChange struct {
 type MemberInfo struct {
 	Name      string
 	Moderator bool
+}
+
+// Notice is what an adapter wants people to know: who cannot be reached, what cannot be read, why nothing leaves, each with
+// its remedy. It never quotes what somebody said and names no address. Incoming.ReplyTo, when set, is the message that it is about.
+type Notice struct {
+	Message any    // one of the adapter's own registered messages
+	Key     string // said once for a key in a room, until Again has passed
+	Again   time.Duration
+	// Operators says it in the operators' rooms (`/status here`) as well.
+	Operators bool
 }
 
 // Inbox is where an adapter hands over what it received. Deliver returns when everything that matters in it is stored:
@@ -188,6 +202,20 @@ type JobRunner interface {
 	// Jobs lists the kinds it runs.
 	Jobs() []string
 	RunJob(ctx context.Context, kind string, payload json.RawMessage) (result json.RawMessage, err error)
+}
+
+// Reporter is an optional ability: say how the connection to the network is. It must not block.
+type Reporter interface {
+	Report() Report
+}
+
+// Report is the state of a network as operators see it: numbers and times, and one sentence that holds no name and no id.
+type Report struct {
+	Connected bool      // the last exchange with the network succeeded
+	Received  time.Time // when something last came in, zero = not yet
+	Sent      time.Time // when a call to the network last succeeded
+	Held      int       // messages that cannot be read yet
+	Trouble   string    // what is wrong and what to do about it, in English; "" = nothing
 }
 
 // JobResult is what came of a job; the engine turns it into an Incoming, once.

@@ -17,6 +17,7 @@ import (
 	"maunium.net/go/mautrix/event"
 	"maunium.net/go/mautrix/id"
 
+	"starling/adapters"
 	"starling/adapters/matrix"
 	"starling/adapters/rig"
 	"starling/bot"
@@ -52,6 +53,7 @@ func newTheatre(t *testing.T) *theatre {
 	}
 	w.messages = locales.NewRegistry()
 	bot.Messages(w.messages, caps...)
+	w.messages.Add(adapters.Messages()...)
 	if w.bundle, err = locales.Load(w.messages); err != nil {
 		t.Fatal(err)
 	}
