@@ -232,6 +232,11 @@ const verbs = {
   async wait(p, { want, timeout }) {
     const after = () => Math.max(want.after ?? 0, want.afterId ? p.byId.get(want.afterId)?.seq ?? Infinity : 0);
     const view = await p.until(() => {
+      if (want.id) {
+        const entry = p.byId.get(want.id);
+        const view = entry?.event.getRoomId() === want.room ? p.view(entry) : undefined;
+        return view && view.seq > after() && fits(view, want) ? view : undefined;
+      }
       for (let i = after(); i < p.log.length; i++) { // the entry after seq i stands at index i
         if (p.log[i].event.getRoomId() !== want.room) continue;
         const view = p.view(p.log[i]);
