@@ -39,7 +39,8 @@ type cli struct {
 	Run     runCmd     `cmd:"" help:"Run the bot on its networks."`
 	Talk    talkCmd    `cmd:"" help:"Play conversations against the real bot and print what it says."`
 	Matrix  struct {
-		Login loginCmd `cmd:"" help:"Log the bot in to its Matrix account."`
+		Login      loginCmd      `cmd:"" help:"Log the bot in to its Matrix account."`
+		Appservice appserviceCmd `cmd:"" help:"Write the bot's registration as an application service, which no rate limit holds up."`
 	} `cmd:"" help:"The bot's Matrix account."`
 	Status  statusCmd  `cmd:"" help:"Say what a running bot is doing, in numbers."`
 	Rebuild rebuildCmd `cmd:"" help:"Compute every derived table anew from the records."`

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/event"
 	"maunium.net/go/mautrix/id"
 )
@@ -39,7 +38,7 @@ func (a *Adapter) passFence(ctx context.Context, rid id.RoomID) error {
 		return nil
 	default:
 	}
-	_, err := a.cli.SendMessageEvent(ctx, rid, fenceType, map[string]any{"process": a.process}, mautrix.ReqSendEvent{TransactionID: "fence-" + a.process, DontEncrypt: true})
+	_, err := a.sendEvent(ctx, rid, fenceType, map[string]any{"process": a.process}, "fence-"+a.process)
 	if httpStatus(err) == http.StatusForbidden {
 		return nil // nor could anything else be sent
 	}

@@ -200,13 +200,18 @@ func (a *Adapter) join(ctx context.Context, e errand) error {
 	if e.Via != "" {
 		via = append(via, e.Via)
 	}
-	_, err := a.cli.JoinRoom(ctx, e.Room.String(), &mautrix.ReqJoinRoom{Via: via})
-	return err
+	return a.speak(ctx, func(cli *mautrix.Client) error {
+		_, err := cli.JoinRoom(ctx, e.Room.String(), &mautrix.ReqJoinRoom{Via: via})
+		return err
+	})
 }
 
 // leave leaves a room or declines an invitation. A room in which the bot is not counts as left.
 func (a *Adapter) leave(ctx context.Context, rid id.RoomID) error {
-	_, err := a.cli.LeaveRoom(ctx, rid)
+	err := a.speak(ctx, func(cli *mautrix.Client) error {
+		_, err := cli.LeaveRoom(ctx, rid)
+		return err
+	})
 	if st := httpStatus(err); st == http.StatusForbidden || st == http.StatusNotFound {
 		return nil
 	}

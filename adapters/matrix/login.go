@@ -177,6 +177,11 @@ func (o *LoginOptions) login(ctx context.Context, deviceID id.DeviceID) (*sessio
 		}
 		return &session{Homeserver: homeserver, UserID: who.UserID, DeviceID: who.DeviceID, AccessToken: o.Token}, nil
 	}
+	if token, err := serviceToken(o.StateDir); err != nil {
+		return nil, err
+	} else if token != "" {
+		return o.loginService(ctx, homeserver, token, deviceID)
+	}
 	if o.User == "" || o.Password == nil {
 		return nil, errors.New("a login needs an address and its password, or an access token")
 	}
@@ -189,7 +194,7 @@ func (o *LoginOptions) login(ctx context.Context, deviceID id.DeviceID) (*sessio
 		Identifier:               mautrix.UserIdentifier{Type: mautrix.IdentifierTypeUser, User: o.User},
 		Password:                 password,
 		DeviceID:                 deviceID,
-		InitialDeviceDisplayName: "Starling",
+		InitialDeviceDisplayName: deviceName,
 	})
 	switch {
 	case errors.Is(err, mautrix.MForbidden):
@@ -201,6 +206,9 @@ func (o *LoginOptions) login(ctx context.Context, deviceID id.DeviceID) (*sessio
 	}
 	return &session{Homeserver: homeserver, UserID: resp.UserID, DeviceID: resp.DeviceID, AccessToken: resp.AccessToken}, nil
 }
+
+// deviceName is what people see in lists of devices.
+const deviceName = "Starling"
 
 func hasScheme(s string) bool { return strings.Contains(s, "://") }
 
@@ -299,6 +307,11 @@ func (o *LoginOptions) newIdentity(ctx context.Context, mach *crypto.OlmMachine)
 	if err := mach.SSSS.SetDefaultKeyID(ctx, key.ID); err != nil {
 		return "", clean(err)
 	}
+	restore, err := o.asService(ctx, mach)
+	if err != nil {
+		return "", err
+	}
+	defer restore()
 	var askErr error
 	err = mach.PublishCrossSigningKeys(ctx, keys, func(ui *mautrix.RespUserInteractive) any {
 		if o.Password == nil || !ui.HasSingleStageFlow(mautrix.AuthTypePassword) {
@@ -321,6 +334,7 @@ func (o *LoginOptions) newIdentity(ctx context.Context, mach *crypto.OlmMachine)
 	} else if err != nil {
 		return "", fmt.Errorf("the homeserver did not take the account's signing keys: %w", clean(err))
 	}
+	restore()
 	return o.RecoveryKeyFile, sign(ctx, mach)
 }
 

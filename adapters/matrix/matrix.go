@@ -53,8 +53,10 @@ type Adapter struct {
 	log   zerolog.Logger
 	store *store
 	cli   *mautrix.Client
-	mach  *crypto.OlmMachine
-	me    id.UserID
+	// service sends as the application service; nil where there is none, or the homeserver does not know it.
+	service atomic.Pointer[mautrix.Client]
+	mach    *crypto.OlmMachine
+	me      id.UserID
 
 	// Whoever uses Olm sessions reads olm (the library has its own lock for them); who throws them away writes it.
 	olm   sync.RWMutex
@@ -140,7 +142,7 @@ func newAdapter(ctx context.Context, cfg Config, st *store) (*Adapter, error) {
 		return nil, err
 	}
 	a.mach.SessionReceived = a.keyArrived
-	return a, nil
+	return a, a.openService()
 }
 
 // Close gives the database back. Run must have returned.

@@ -86,18 +86,31 @@ func (a *Adapter) send(ctx context.Context, out bot.Outgoing) (id.EventID, error
 		}
 		return a.put(ctx, rid, event.EventMessage, out, content)
 	case bot.OutReaction:
-		eid, err := a.cli.SendMessageEvent(ctx, rid, event.EventReaction, reactionContent(out), mautrix.ReqSendEvent{TransactionID: transaction(out.ID), DontEncrypt: true})
+		eid, err := a.sendEvent(ctx, rid, event.EventReaction, a.mark(out, reactionContent(out)), transaction(out.ID))
 		if hasCode(err, "M_DUPLICATE_ANNOTATION") {
 			return "", nil
 		}
-		return sent(eid, err)
+		return eid, err
 	case bot.OutDelete:
-		eid, err := a.cli.RedactEvent(ctx, rid, id.EventID(out.Target), mautrix.ReqRedact{TxnID: transaction(out.ID)})
-		return sent(eid, err)
+		var eid id.EventID
+		err := a.speak(ctx, func(cli *mautrix.Client) (err error) {
+			eid, err = sent(cli.RedactEvent(ctx, rid, id.EventID(out.Target), mautrix.ReqRedact{TxnID: transaction(out.ID), Extra: a.mark(out, map[string]any{})}))
+			return err
+		})
+		return eid, err
 	case bot.OutLeave:
 		return "", a.leave(ctx, rid)
 	}
 	return "", &bot.SendError{Err: fmt.Errorf("the Matrix adapter cannot send %q", out.Kind), Permanent: true}
+}
+
+// sendEvent puts an event into a room as it stands.
+func (a *Adapter) sendEvent(ctx context.Context, rid id.RoomID, evtType event.Type, content any, txn string) (eid id.EventID, err error) {
+	err = a.speak(ctx, func(cli *mautrix.Client) (err error) {
+		eid, err = sent(cli.SendMessageEvent(ctx, rid, evtType, content, mautrix.ReqSendEvent{TransactionID: txn, DontEncrypt: true}))
+		return err
+	})
+	return eid, err
 }
 
 func sent(resp *mautrix.RespSendEvent, err error) (id.EventID, error) {
@@ -113,14 +126,15 @@ func (a *Adapter) put(ctx context.Context, rid id.RoomID, evtType event.Type, ou
 	if err != nil {
 		return "", err
 	}
-	var body any = content
-	if secret {
-		if body, err = a.encrypt(ctx, rid, evtType, content); err != nil {
-			return "", err
-		}
-		evtType = event.EventEncrypted
+	if !secret {
+		return a.sendEvent(ctx, rid, evtType, a.mark(out, content), transaction(out.ID))
 	}
-	return sent(a.cli.SendMessageEvent(ctx, rid, evtType, body, mautrix.ReqSendEvent{TransactionID: transaction(out.ID), DontEncrypt: true}))
+	secretly, err := a.encrypt(ctx, rid, evtType, content)
+	if err != nil {
+		return "", err
+	}
+	// The mark stands outside: own events are not decrypted.
+	return a.sendEvent(ctx, rid, event.EventEncrypted, &event.Content{Parsed: secretly, Raw: a.mark(out, map[string]any{})}, transaction(out.ID))
 }
 
 // mustEncrypt tells whether nothing may go into a room in clear. Of a room that no sync has shown yet, the homeserver is asked.
@@ -165,15 +179,6 @@ func (a *Adapter) whetherGone(ctx context.Context, rid id.RoomID, se *bot.SendEr
 func transaction(outID string) string { return transactionPrefix + outID }
 
 const transactionPrefix = "starling-"
-
-// sentAs is the Outgoing.ID of an own event, "" where it is not known.
-func sentAs(evt *event.Event) string {
-	outID, ok := strings.CutPrefix(evt.Unsigned.TransactionID, transactionPrefix)
-	if !ok || len(outID) > maxName {
-		return ""
-	}
-	return outID
-}
 
 // body gives a text in both forms that a message has.
 func body(text string) map[string]any {
@@ -328,7 +333,7 @@ func (a *Adapter) openDirect(ctx context.Context, person id.UserID) (id.RoomID, 
 			return r.ID, nil
 		}
 	}
-	resp, err := a.cli.CreateRoom(ctx, &mautrix.ReqCreateRoom{
+	request := &mautrix.ReqCreateRoom{
 		Preset:   "trusted_private_chat",
 		IsDirect: true,
 		Invite:   []id.UserID{person},
@@ -336,6 +341,11 @@ func (a *Adapter) openDirect(ctx context.Context, person id.UserID) (id.RoomID, 
 			Type:    event.StateEncryption,
 			Content: event.Content{Parsed: &event.EncryptionEventContent{Algorithm: id.AlgorithmMegolmV1}},
 		}},
+	}
+	var resp *mautrix.RespCreateRoom
+	err = a.speak(ctx, func(cli *mautrix.Client) (err error) {
+		resp, err = cli.CreateRoom(ctx, request)
+		return err
 	})
 	if err != nil {
 		return "", err

@@ -285,7 +285,7 @@ func (v *visit) message(ctx context.Context, evt *event.Event) error {
 		if v.a.isFence(evt) {
 			v.b.fences = append(v.b.fences, v.r.ID)
 		}
-		if outID := sentAs(evt); outID != "" {
+		if outID := v.a.sentAs(v.r.ID, evt); outID != "" {
 			v.b.echoes[outID] = evt.ID
 			v.b.in = append(v.b.in, bot.Incoming{Kind: bot.KindEcho, Room: v.r.ID.String(), ID: evt.ID.String(), Target: outID,
 				Sent: time.UnixMilli(evt.Timestamp), Received: v.a.cfg.Now()})

@@ -172,6 +172,9 @@ func (a *Adapter) begin(ctx context.Context) error {
 	if _, err := a.cli.Whoami(ctx); err != nil {
 		return err
 	}
+	if err := a.checkService(ctx); err != nil {
+		return err
+	}
 	if err := checkDevice(ctx, a.cli, a.mach); err != nil {
 		return err
 	}
