@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
@@ -42,7 +41,7 @@ type cli struct {
 		Login      loginCmd      `cmd:"" help:"Log the bot in to its Matrix account."`
 		Appservice appserviceCmd `cmd:"" help:"Write the bot's registration as an application service, which no rate limit holds up."`
 	} `cmd:"" help:"The bot's Matrix account."`
-	Status  statusCmd  `cmd:"" help:"Say what a running bot is doing, in numbers."`
+	Status  statusCmd  `cmd:"" help:"Say how a running bot is and what waits to be said, in numbers."`
 	Rebuild rebuildCmd `cmd:"" help:"Compute every derived table anew from the records."`
 	Export  exportCmd  `cmd:"" help:"Write all that is kept of a chapter, its key included, as JSON lines."`
 }
@@ -72,7 +71,7 @@ func engine(c config, caps []bot.Capability, log zerolog.Logger, change func(*bo
 	if err != nil {
 		return nil, err
 	}
-	cfg := bot.Config{Dir: c.State.Dir, Name: c.Bot.Name, Lang: c.Bot.Language, Log: log, Messages: registry, Locales: bundle}
+	cfg := bot.Config{Dir: c.State.Dir, Version: version, Name: c.Bot.Name, Lang: c.Bot.Language, Log: log, Messages: registry, Locales: bundle}
 	if change != nil {
 		change(&cfg)
 	}
@@ -212,30 +211,6 @@ func (t talkCmd) Run(ctx context.Context, c *cli) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return nil
-}
-
-type statusCmd struct {
-	Idle    bool          `help:"Wait until nothing is under way."`
-	Timeout time.Duration `help:"How long to wait." default:"30s"`
-}
-
-func (s statusCmd) Run(ctx context.Context, c *cli) error {
-	cfg, err := c.config()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	st, err := bot.AskStatus(ctx, cfg.State.Dir, s.Idle)
-	if ctx.Err() != nil {
-		return fmt.Errorf("still busy after %s", s.Timeout)
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Printf("rooms %d\ninbox %d\noutbox %d (%d could leave now, %d are leaving)\njobs %d\nerrors %d since the start\n",
-		st.Rooms, st.Inbox, st.Outbox, st.Ready, st.Sending, st.Jobs, st.Errors)
 	return nil
 }
 

@@ -38,6 +38,8 @@ type dispatcher struct {
 	sending  map[RowID]bool
 	inFlight map[string]int       // by adapter
 	closed   map[string]time.Time // account-wide stop, by adapter
+	sent     map[string]int       // calls that succeeded since the start, by adapter
+	failed   map[string]int       // and that did not
 	wakeUp   chan struct{}
 	stale    bool // something moved since the last pass
 	alarm    func()
@@ -53,7 +55,7 @@ type roomQueue struct {
 
 func newDispatcher(e *Engine) *dispatcher {
 	return &dispatcher{e: e, rooms: map[RoomID]*roomQueue{}, byID: map[RowID]*waiting{}, netIDs: map[RowID]string{}, held: map[RowID]int{},
-		sending: map[RowID]bool{}, inFlight: map[string]int{}, closed: map[string]time.Time{}, wakeUp: make(chan struct{}, 1)}
+		sending: map[RowID]bool{}, inFlight: map[string]int{}, closed: map[string]time.Time{}, sent: map[string]int{}, failed: map[string]int{}, wakeUp: make(chan struct{}, 1)}
 }
 
 // load reads the waiting rows; for start-up.
@@ -342,6 +344,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	if err == nil {
 		d.mu.Lock()
 		d.netIDs[w.id] = id
+		d.sent[a.Name()]++
 		d.mu.Unlock()
 		done := d.e.insist("delivered", func(tx *Tx) error { return tx.delivered(w, out.Kind, id) })
 		if !idempotent { // what follows must not be shown before this is known to be
@@ -354,6 +357,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	}
 	d.mu.Lock()
 	w.fixed, w.tried = true, !idempotent
+	d.failed[a.Name()]++
 	d.mu.Unlock()
 	var known *SendError
 	if !errors.As(err, &known) {

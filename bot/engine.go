@@ -52,6 +52,7 @@ func (WallClock) AfterFunc(d time.Duration, f func()) func() {
 // Config is what an engine is made of.
 type Config struct {
 	Dir      string // state directory, made if it is not there
+	Version  string // of the program, for operators
 	Name     string // what the bot is called in rooms
 	Lang     string // where nothing else decides the language
 	Clock    Clock
@@ -100,6 +101,7 @@ type Engine struct {
 	submitted int           // tasks ever handed in
 	running   bool
 	errs      int
+	started   time.Time
 	ending    chan struct{} // closed when nobody hands in work any more: what waits is still done
 	stopped   chan struct{} // closed when nothing is done any more
 	once      sync.Once
@@ -396,7 +398,7 @@ func (e *Engine) begin(adapters []Adapter) {
 	}
 	e.out.mu.Unlock()
 	e.mu.Lock()
-	e.running = true
+	e.running, e.started = true, e.clock.Now()
 	e.mu.Unlock()
 }
 

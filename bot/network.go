@@ -211,11 +211,11 @@ type Reporter interface {
 
 // Report is the state of a network as operators see it: numbers and times, and one sentence that holds no name and no id.
 type Report struct {
-	Connected bool      // the last exchange with the network succeeded
-	Received  time.Time // when something last came in, zero = not yet
-	Sent      time.Time // when a call to the network last succeeded
-	Held      int       // messages that cannot be read yet
-	Trouble   string    // what is wrong and what to do about it, in English; "" = nothing
+	Connected bool      `json:"connected"`         // the last exchange with the network succeeded
+	Received  time.Time `json:"received,omitzero"` // when something last came in, zero = not yet
+	Sent      time.Time `json:"sent,omitzero"`     // when a call to the network last succeeded
+	Held      int       `json:"held"`              // messages that cannot be read yet
+	Trouble   string    `json:"trouble,omitempty"` // what is wrong and what to do about it, in English; "" = nothing
 }
 
 // JobResult is what came of a job; the engine turns it into an Incoming, once.

@@ -96,7 +96,7 @@ func socketPath(dir string) string {
 }
 
 // ServeStatus answers on a unix socket in the state directory until ctx ends: each connection gets the status as one line of
-// JSON, at once ("now") or when the bot is idle ("idle").
+// JSON, at once ("now") or when the bot is idle ("idle"), or all that operators see ("health").
 func (e *Engine) ServeStatus(ctx context.Context) error {
 	path := socketPath(e.cfg.Dir)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -130,35 +130,36 @@ func (e *Engine) ServeStatus(ctx context.Context) error {
 }
 
 func (e *Engine) answerStatus(ctx context.Context, c net.Conn) {
-	var ask string
+	var word string
 	c.SetReadDeadline(time.Now().Add(time.Second))
-	if _, err := fmt.Fscanln(c, &ask); err != nil {
+	if _, err := fmt.Fscanln(c, &word); err != nil {
 		return
 	}
-	if ask == "idle" {
+	var answer any
+	switch word {
+	case "health":
+		h, err := e.Health(ctx)
+		if err != nil {
+			return
+		}
+		answer = h
+	case "idle":
 		if err := e.Wait(ctx, Status.Idle); err != nil {
 			return
 		}
+		answer = e.Status()
+	default:
+		answer = e.Status()
 	}
 	// A client that has gone is no error of ours.
-	_ = json.NewEncoder(c).Encode(e.Status())
+	_ = json.NewEncoder(c).Encode(answer)
 }
 
 // AskStatus asks a running bot for its status; with idle it waits until the bot is idle or ctx ends.
-func AskStatus(ctx context.Context, dir string, idle bool) (Status, error) {
-	var s Status
-	c, err := (&net.Dialer{}).DialContext(ctx, "unix", socketPath(dir))
-	if err != nil {
-		return s, fmt.Errorf("no Starling is running on this state directory: %w", err)
-	}
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.Close() })()
-	ask := "now"
+func AskStatus(ctx context.Context, dir string, idle bool) (s Status, err error) {
+	word := "now"
 	if idle {
-		ask = "idle"
+		word = "idle"
 	}
-	if _, err := fmt.Fprintln(c, ask); err != nil {
-		return s, err
-	}
-	return s, json.NewDecoder(c).Decode(&s)
+	return s, ask(ctx, dir, word, &s)
 }
