@@ -10,6 +10,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"starling/adapters/web"
 	"starling/locales"
 )
 
@@ -33,6 +34,10 @@ type config struct {
 	Log struct {
 		Level string `toml:"level"`
 	} `toml:"log"`
+	Metrics struct {
+		Listen         string `toml:"listen"`
+		BeyondLoopback bool   `toml:"beyond_loopback"`
+	} `toml:"metrics"`
 }
 
 func defaultConfig() config {
@@ -59,6 +64,9 @@ func (c *config) check() (wrong [][3]string) {
 	say(c.Matrix.Homeserver == "" || webAddress(c.Matrix.Homeserver), "matrix", "homeserver", `is a web address such as "https://matrix.example.org", without a user or password in it`)
 	say(!slices.ContainsFunc(c.Matrix.Invite, func(s string) bool { return !mayInvite(s) }), "matrix", "invite", inviteRule)
 	say(slices.Contains([]string{"error", "warn", "info", "debug"}, c.Log.Level), "log", "level", "is one of error, warn, info, debug")
+	if err := web.CheckAddress(c.Metrics.Listen, c.Metrics.BeyondLoopback); err != nil {
+		say(false, "metrics", "listen", err.Error())
+	}
 	return wrong
 }
 

@@ -39,6 +39,8 @@ func TestAWrongConfigurationIsRefusedByRowAndKey(t *testing.T) {
 		{"[matrix]\nuser = \"" + secret + "\"\n", "row 2: matrix.user is a Matrix address"},
 		{"[matrix]\ninvite = [\"" + secret + "\"]\n", "row 2: matrix.invite holds addresses"},
 		{"[log]\nlevel = 3 # " + secret + "\n", "row 2: the value of log.level"},
+		{"[metrics]\nlisten = \"0.0.0.0:9464\" # " + secret + "\n", "row 2: metrics.listen is reachable from outside"},
+		{"[metrics]\nlisten = \"" + secret + "\"\n", "row 2: metrics.listen is an address and a port"},
 		{"[bot\n" + secret, "row 1: this is not TOML"},
 	} {
 		_, err := loadConfig(write(t, c.text), true)

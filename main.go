@@ -21,6 +21,7 @@ import (
 	"starling/adapters/console"
 	"starling/adapters/matrix"
 	"starling/adapters/rig"
+	"starling/adapters/web"
 	"starling/bot"
 	"starling/commands"
 	"starling/data"
@@ -135,6 +136,11 @@ func (runCmd) Run(ctx context.Context, c *cli) (err error) {
 	defer func() { err = errors.Join(err, m.Close()) }()
 	if err := e.ServeStatus(ctx); err != nil {
 		return err
+	}
+	if cfg.Metrics.Listen != "" {
+		if _, err := web.Serve(ctx, cfg.Metrics.Listen, cfg.Metrics.BeyondLoopback, web.Health(e.Health), web.Metrics(e.Health)); err != nil {
+			return fmt.Errorf("the metrics cannot be served: %w", err)
+		}
 	}
 	log.Info().Str("version", version).Msg("starling runs")
 	return e.Run(ctx, m)
