@@ -74,8 +74,10 @@ type Command struct {
 	Where Where
 	// Chapter says that the room must belong to one.
 	Chapter bool
-	Params  []Param
-	Sub     []Command
+	// Effect is how far it reaches what Do does at once, see Turn.May.
+	Effect Effect
+	Params []Param
+	Sub    []Command
 	// Do runs it; nil where only its sub-commands do something.
 	Do func(*Turn, Args) error
 	// Hidden keeps it out of the short help (it is still in its parent's).
@@ -184,6 +186,8 @@ type Dialogue struct {
 	// Review shows the whole before it counts; nil: Done follows the last answer at once. The engine adds the buttons.
 	Review func(t *Turn, d Draft) any
 	Done   func(t *Turn, d Draft) error
+	// Effect is how far it reaches what Done does; with a Review it is at least Changes.
+	Effect Effect
 	// MayConfirm, when set, is asked again when the review is confirmed.
 	MayConfirm func(t *Turn, d Draft) error
 }

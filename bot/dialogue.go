@@ -135,7 +135,7 @@ func (t *Turn) enter(d *dialogue) error {
 	}
 	t.thread = d.Thread
 	t.lane = fmt.Sprintf("dialogue %d", d.ID)
-	t.dialogue = d.ID
+	t.dialogue, t.answers = d.ID, d.Asked
 	t.refusal = []PostOption{Topic(topicDialogue, fmt.Sprint(d.ID))} // a reply to it is an answer
 	if d.About != t.Here.ID && d.Kind != whichRoom.Name {
 		r, err := t.Tx.Room(d.About)
@@ -479,7 +479,14 @@ func (t *Turn) finish(d *dialogue, form Dialogue) error {
 		t.reply = d.Command
 	}
 	t.origin = d.Command
-	err := form.Done(t, d.Draft)
+	effect := form.Effect
+	if form.Review != nil {
+		effect = max(effect, Changes)
+	}
+	err := t.May(effect)
+	if err == nil {
+		err = form.Done(t, d.Draft)
+	}
 	if err != nil { // the dialogue stays open, and why is said in it
 		t.thread, t.reply = d.Thread, reply
 	}

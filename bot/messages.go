@@ -78,6 +78,27 @@ type (
 	NamelessRoom struct{}
 	// ClearText says why a message in an encrypted room was not obeyed.
 	ClearText struct{}
+	// NotInRoom, Unsigned and StillSo: why a yes or a command does not count, or not yet; see Turn.May.
+	NotInRoom struct{}
+	Unsigned  struct{}
+	StillSo   struct {
+		At   any // locales.Clock or locales.Time
+		Word bool
+	}
+	// StillWanted asks the same about a command that came late.
+	StillWanted struct {
+		At      any
+		Command locales.Safe
+		Text    string
+	}
+	// TooMany is said once to a person, or a room, who asks more than the limits allow; see limits.go.
+	TooMany struct{ Room bool }
+	// NotStored says that a command waits because nothing can be written down.
+	NotStored struct{}
+	// NoLonger stands where an answer was for somebody who must not read it any more.
+	NoLonger struct{}
+	// Joined is several answers in one message; see join.go.
+	Joined struct{ Messages []any }
 	// Broken is the apology after an error of ours.
 	Broken struct{}
 	// Perhaps marks a message that may have been shown before.
@@ -114,13 +135,15 @@ var engineMessages = []any{
 	Question{}, Numbered{}, Left{}, CannotSkip{}, FirstStep{}, PickOne{}, TextOnly{}, TooLong{}, Empty{}, DidYouMean{}, NotUnderstood{}, Wrong{},
 	Missing{}, NotANumber{}, NotAChoice{}, NoSuchRecord{}, SeveralRecords{}, NoSuchLanguage{}, NoSuchZone{}, NoSuchPerson{}, NoSuchChapter{},
 	NoSuchCommand{}, TooMuch{}, OnlyModerators{}, NeedsChapter{}, CommandOff{}, Stranger{}, WhichRoom{}, RoomName{}, NamelessRoom{},
-	ClearText{}, Broken{}, Perhaps{}, Undelivered{}, AskWithdraw{}, Withdrawn{}, Kept{}, TypeYes{}, CodeOf{}, ChapterName{}, LanguageName{}, ChoiceName{},
+	ClearText{}, NotInRoom{}, Unsigned{}, StillSo{}, StillWanted{}, TooMany{}, NotStored{}, NoLonger{}, Joined{}, Broken{}, Perhaps{}, Undelivered{}, AskWithdraw{}, Withdrawn{}, Kept{}, TypeYes{}, CodeOf{}, ChapterName{}, LanguageName{}, ChoiceName{},
 }
 
 // Refusal is an error with two voices: what the person reads, and, wrapped, what the operator does.
 type Refusal struct {
 	Message any
 	Cause   error
+	opts    []PostOption // how it is posted, besides
+	stale   bool         // it asks again what was said long ago
 }
 
 func (r *Refusal) Error() string {

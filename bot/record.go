@@ -411,6 +411,9 @@ func withdrawAnswer(t *Turn, ref string, a Answer) error {
 	case a.Yes && !a.Typed && t.Room.ConfirmByWord():
 		return Refuse(TypeYes{})
 	case a.Yes:
+		if err := t.May(Changes); err != nil {
+			return err
+		}
 		code := r.Code()
 		if err := t.Erase(r); err != nil {
 			return err

@@ -390,7 +390,7 @@ func (t *Turn) topicAnswer(topic, ref string, row RowID, in *Incoming) error {
 		return nil // of a capability that is gone
 	}
 	a := t.e.words.answer(in)
-	a.Row = row
+	a.Row, t.answers = row, row
 	if len(in.Files) > 0 && in.Text == "" {
 		return nil
 	}
@@ -428,7 +428,7 @@ func (t *Turn) attempt(do func() error) error {
 		if refused.Cause != nil {
 			t.e.log.Warn().Str("error", unquoted(refused.Cause)).Msg("a command was refused")
 		}
-		if err = t.Done(refused.Message, t.refusal...); err == nil || ours(err) {
+		if err = t.Done(refused.Message, append(slices.Clone(t.refusal), refused.opts...)...); err == nil || ours(err) {
 			return err
 		}
 	}
@@ -498,7 +498,14 @@ func (t *Turn) run(n *node, rest string) error {
 	if err != nil {
 		return err
 	}
-	return n.Do(t, args)
+	err = t.May(n.Effect)
+	if err == nil {
+		err = n.Do(t, args)
+	}
+	if isStale(err) {
+		return t.askAgain(n, rest)
+	}
+	return err
 }
 
 // Run calls another command from within one, with its text: for dialogues that end in one.
@@ -814,7 +821,7 @@ func (e *Engine) table() error {
 	}
 	e.words = loadWords(e.cfg.Locales)
 	e.kinds, e.letters = map[string]RecordKind{}, map[string]string{}
-	e.dialogues = map[string]Dialogue{whichRoom.Name: whichRoom}
+	e.dialogues = map[string]Dialogue{whichRoom.Name: whichRoom, still.Name: still}
 	e.topics = map[string]func(*Turn, string, Answer) error{topicWithdraw: withdrawAnswer}
 	e.timers = map[string]func(*Turn, string) error{timerExpire: expireDue}
 	for _, c := range e.caps {

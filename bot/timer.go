@@ -59,11 +59,12 @@ func (tx *Tx) due() error {
 	type row struct {
 		kind, ref string
 		room      RoomID
+		due       int64
 	}
 	var all []row
-	err := tx.Each(`SELECT kind, ref, room FROM timers WHERE due <= $1 ORDER BY due, kind, ref LIMIT 100`, []any{tx.now.UnixMilli()}, func(r Row) error {
+	err := tx.Each(`SELECT kind, ref, room, due FROM timers WHERE due <= $1 ORDER BY due, kind, ref LIMIT 100`, []any{tx.now.UnixMilli()}, func(r Row) error {
 		var one row
-		err := r.Scan(&one.kind, &one.ref, &one.room)
+		err := r.Scan(&one.kind, &one.ref, &one.room, &one.due)
 		all = append(all, one)
 		return err
 	})
@@ -78,21 +79,22 @@ func (tx *Tx) due() error {
 		if h == nil {
 			continue // of a capability that is gone
 		}
-		if err := tx.try("a timer could not be handled", one.kind, func() error { return tx.ring(one.room, one.ref, h) }); err != nil {
+		if err := tx.try("a timer could not be handled", one.kind, func() error { return tx.ring(one.room, one.ref, fromMillis(one.due), h) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (tx *Tx) ring(about RoomID, ref string, h func(*Turn, string) error) (err error) {
+// ring calls a timer's handler; the turn's Time is when it was due.
+func (tx *Tx) ring(about RoomID, ref string, due time.Time, h func(*Turn, string) error) (err error) {
 	room := &Room{}
 	if about != 0 {
 		if room, err = tx.Room(about); err != nil {
 			return err
 		}
 	}
-	t, err := tx.turn(&Incoming{Adapter: room.Adapter, Room: room.Address, Kind: KindJobResult}, room, nil, "")
+	t, err := tx.turn(&Incoming{Adapter: room.Adapter, Room: room.Address, Kind: KindJobResult, Sent: due}, room, nil, "")
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type Turn struct {
 	Person *Person   // who said it; nil for timers
 	Member *Member   // her place in Room; nil for timers and strangers
 	Lang   string    // the language in which she is answered
-	Time   time.Time // when it was said: dates in it count from then
+	Time   time.Time // when it was said, dates in it count from then; when it was due, of a timer
 	// Called is the language whose word called the command; "" when that is not sure.
 	Called string
 
@@ -33,6 +33,8 @@ type Turn struct {
 	origin   string // the message that a record saved in this turn came from
 	dialogue int64  // the dialogue that is answered, 0 outside of one
 	answered RowID
+	answers  RowID        // what of the bot's this is an answer to
+	renewed  bool         // she said again that she means it
 	refusal  []PostOption // how a refusal is posted
 }
 
@@ -161,8 +163,11 @@ func (r *Room) Off(command string) bool {
 // turn prepares the handling of something that a person said or did.
 func (tx *Tx) turn(in *Incoming, here *Room, person *Person, lang string) (*Turn, error) {
 	t := &Turn{Tx: tx, In: in, Room: here, Here: here, Person: person, Time: in.Sent, reply: in.ID, thread: in.Thread, origin: in.ID}
-	if t.Time.IsZero() || t.Time.After(tx.now) {
+	switch {
+	case t.Time.IsZero() || t.Time.After(tx.now):
 		t.Time = tx.now
+	case tx.now.Sub(t.Time) > oldest:
+		t.Time = tx.now.Add(-oldest)
 	}
 	var err error
 	if person != nil {

@@ -379,6 +379,7 @@ type Said struct {
 	Files        []bot.File
 	Mentions     []string  // addresses
 	Clear        bool      // in clear text, though the room is encrypted
+	Unsigned     bool      // from a device that she did not sign
 	Sent         time.Time // zero: now
 }
 
@@ -397,6 +398,9 @@ func (n *Network) Say(s Said) (string, error) {
 	in.Mentioned = slices.Contains(s.Mentions, Bot)
 	if !s.Sent.IsZero() {
 		in.Sent = s.Sent
+	}
+	if s.Unsigned {
+		in.Trust = bot.TrustUnsigned
 	}
 	if s.Clear {
 		in.Encrypted, in.Trust = false, bot.TrustUnknown
@@ -458,6 +462,11 @@ func (n *Network) remember(m *Message) {
 
 // React puts a person's reaction on a message, or takes it off.
 func (n *Network) React(room, person, target, emoji string, on bool) error {
+	return n.reactAt(room, person, target, emoji, on, time.Time{})
+}
+
+// reactAt is React of a moment that is past; zero: now.
+func (n *Network) reactAt(room, person, target, emoji string, on bool, sent time.Time) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	kind := bot.KindReactionOn
@@ -472,6 +481,9 @@ func (n *Network) React(room, person, target, emoji string, on bool) error {
 		return fmt.Errorf("there is no message %s in %s", target, room)
 	}
 	in.ID, in.Target, in.Text = n.newID(), target, emoji
+	if !sent.IsZero() {
+		in.Sent = sent
+	}
 	n.mark(target, person, emoji, on)
 	if n.able.Threads {
 		in.Encrypted, in.Trust = false, bot.TrustUnknown // reactions are clear text on Matrix

@@ -34,13 +34,14 @@ type act struct {
 	thread    bool
 	clear     bool
 	again     bool
+	unsigned  bool
 	sent      string
 	text      string
 }
 
 // directives says how many words each takes, without the key=value pairs.
 var directives = map[string]struct{ min, max int }{
-	"clock": {1, 1}, "seed": {1, 1}, "advance": {1, 1}, "restart": {0, 0},
+	"clock": {1, 1}, "seed": {1, 1}, "advance": {1, 1}, "stop": {0, 0}, "restart": {0, 0},
 	"network": {1, 1}, "room": {1, 2}, "invite": {1, 2}, "join": {2, 2}, "leave": {2, 2}, "promote": {2, 2}, "demote": {2, 2},
 	"remove": {1, 1}, "upgrade": {1, 1},
 	"down": {2, 2}, "slow": {2, 2}, "refuse": {3, 3}, "limit": {2, 2}, "nokey": {1, 1}, "key": {1, 1},
@@ -61,7 +62,7 @@ func Plain(script string) bool {
 		}
 		for _, a := range l.acts {
 			if a.directive != "" && !slices.Contains(plainDirectives, a.directive) || a.opts["on"] != "" || a.directive == "invite" && strings.HasPrefix(a.words[0], "@") ||
-				a.again || a.sent != "" || a.file != "" {
+				a.again || a.unsigned || a.sent != "" || a.file != "" {
 				return false
 			}
 		}
@@ -236,6 +237,8 @@ func parseDeed(text string) (act, error) {
 				a.clear = true
 			case mark == "again":
 				a.again = true
+			case mark == "unsigned":
+				a.unsigned = true
 			case isSent:
 				a.sent = sent
 			default:

@@ -98,6 +98,7 @@ type player struct {
 	drawn  []byte // the state of rand at the last commit: what is handled again after a crash draws the same
 	calm   bool   // no crash now
 
+	away  bool     // the bot is stopped, until @restart
 	cause []string // ids of what the line being played said or answered
 	spoke bool     // the bot did something because of the line before
 	wrong []error  // each @silence that was none, and errors of the engine
@@ -155,7 +156,7 @@ func (p *player) play(s *scanner) error {
 
 func (p *player) end() error {
 	var err error
-	if p.opts.End != nil {
+	if p.away = false; p.opts.End != nil {
 		if err = p.start(); err == nil {
 			err = p.opts.End(p.engine, p.nets)
 		}
@@ -187,7 +188,7 @@ func (p *player) line(l *line) error {
 
 // start opens the engine on what it left behind, and runs it.
 func (p *player) start() error {
-	if p.engine != nil {
+	if p.engine != nil || p.away {
 		return nil
 	}
 	var caps []bot.Capability
@@ -382,7 +383,11 @@ func (p *player) act(a act) error {
 		}
 		p.seed(n)
 		return nil
+	case "stop":
+		p.away = true
+		return p.stop()
 	case "restart":
+		p.away = false
 		if err := p.stop(); err != nil {
 			return err
 		}
@@ -648,6 +653,9 @@ func (p *player) setUpRoom(a act) error {
 	if err != nil {
 		return err
 	}
+	if p.engine == nil {
+		return errors.New("the bot is stopped")
+	}
 	if err := p.settle(); err != nil { // the engine has just started
 		return err
 	}
@@ -710,8 +718,10 @@ func (p *player) deed(a act) error {
 		if err := at.net.Join(at.id, Member{Person: me, Name: a.person, Moderator: a.moderator || m.Moderator}); err != nil {
 			return err
 		}
-		if err := p.settle(); err != nil { // her joining is a thing of its own
-			return err
+		if p.engine != nil {
+			if err := p.settle(); err != nil { // her joining is a thing of its own
+				return err
+			}
 		}
 	}
 	mine := at.label + " " + me
@@ -722,7 +732,13 @@ func (p *player) deed(a act) error {
 			return err
 		}
 		p.cause = []string{m.ID}
-		return at.net.React(at.id, me, m.ID, a.emoji, a.verb == "reacts")
+		var sent time.Time
+		if a.sent != "" {
+			if sent, err = p.earlier(a.sent, at.zone); err != nil {
+				return err
+			}
+		}
+		return at.net.reactAt(at.id, me, m.ID, a.emoji, a.verb == "reacts", sent)
 	case "edits", "deletes":
 		id := p.said[mine]
 		if id == "" {
@@ -734,7 +750,7 @@ func (p *player) deed(a act) error {
 		}
 		return at.net.Edit(at.id, me, id, a.text)
 	}
-	s := Said{Room: at.id, Person: me, Text: a.text, Clear: a.clear, Mentions: mentions(at, a.text)}
+	s := Said{Room: at.id, Person: me, Text: a.text, Clear: a.clear, Unsigned: a.unsigned, Mentions: mentions(at, a.text)}
 	if a.sent != "" {
 		if s.Sent, err = p.earlier(a.sent, at.zone); err != nil {
 			return err

@@ -13,6 +13,8 @@ import (
 const (
 	// confirmWithin is how long a preview waits.
 	confirmWithin = 10 * time.Minute
+	// lateBy is how late the end of that time may come before it begins anew.
+	lateBy = time.Minute
 	// knownFor is how long a second person must have been in the room.
 	knownFor = 24 * time.Hour
 	// deliverWithin is how long an alert is tried: its time of day stands without the day.
@@ -306,6 +308,9 @@ func previewAnswer(t *bot.Turn, id string, a bot.Answer) error {
 	if err := mayConfirm(t, r.Author); err != nil {
 		return err
 	}
+	if err := t.May(bot.Sends); err != nil {
+		return err
+	}
 	if err := t.Unschedule(timerLapse, id); err != nil {
 		return err
 	}
@@ -320,6 +325,9 @@ func lapse(t *bot.Turn, id string) error {
 	r, b, err := load(t, id)
 	if err != nil || r == nil || b.State != stateDraft {
 		return err
+	}
+	if t.Now().Sub(t.Time) > lateBy { // the bot was away: who confirmed meanwhile is asked again
+		return t.At(t.Now().Add(confirmWithin), timerLapse, id)
 	}
 	return drop(t, r, b, Lapsed{})
 }

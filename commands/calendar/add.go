@@ -198,6 +198,9 @@ func save(t *bot.Turn, d bot.Draft) error {
 		return err
 	}
 	if t.Here != t.Room {
+		if err := t.May(bot.Sends); err != nil { // the room sees now what was said alone
+			return err
+		}
 		if _, err := t.Say(Added{Code: r.Code(), Summary: e.Summary, When: e.say()}, bot.About(r)); err != nil {
 			return err
 		}

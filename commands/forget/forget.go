@@ -28,10 +28,10 @@ func Capability() bot.Capability {
 	return bot.Capability{
 		Name: "forget",
 		Commands: []bot.Command{{
-			Name: "forget", Params: code, Do: entry,
+			Name: "forget", Effect: bot.Changes, Params: code, Do: entry,
 			Sub: []bot.Command{
 				{Name: "me", Do: ask},
-				{Name: "this", Params: code, Do: entry},
+				{Name: "this", Effect: bot.Changes, Params: code, Do: entry},
 			},
 		}},
 		Messages: messages,
@@ -132,6 +132,9 @@ func answered(t *bot.Turn, ref string, a bot.Answer) error {
 		return bot.Refuse(TooLate{})
 	case !a.Typed && t.Room.ConfirmByWord():
 		return bot.Refuse(bot.TypeYes{})
+	}
+	if err := t.May(bot.Changes); err != nil {
+		return err
 	}
 	n, err := t.Forget(whose)
 	if err != nil {

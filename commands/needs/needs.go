@@ -106,7 +106,7 @@ func Capability() bot.Capability {
 			Sub: []bot.Command{
 				{Name: "list", Where: bot.InRoom, Do: list, Params: []bot.Param{{Name: "page", Type: bot.ParamNumber, Optional: true}}},
 				{Name: "show", Where: bot.InRoom, Do: show, Params: []bot.Param{code}},
-				{Name: "close", Where: bot.InRoom, Do: closeNeed, Params: []bot.Param{code,
+				{Name: "close", Where: bot.InRoom, Effect: bot.Changes, Do: closeNeed, Params: []bot.Param{code,
 					{Name: "outcome", Type: bot.ParamChoice, Optional: true, Choices: []string{met, partly, withdrawn}}}},
 			},
 		}},

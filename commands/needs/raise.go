@@ -306,6 +306,9 @@ func save(t *bot.Turn, d bot.Draft) error {
 		return err
 	}
 	if t.Here != t.Room {
+		if err := t.May(bot.Sends); err != nil { // the room sees now what was said alone
+			return err
+		}
 		if _, err := t.Say(Raised{Code: r.Code(), Urgency: urgencyName(n.Urgency), Lines: n.lines(t.Time)}, bot.About(r)); err != nil {
 			return err
 		}

@@ -240,12 +240,18 @@ func answered(t *bot.Turn, ref string, a bot.Answer) error {
 		}
 		return t.Done(Decided{Chapter: names.other, Yes: wish.State == agreed})
 	case a.Yes:
+		if err := t.May(bot.Sends); err != nil {
+			return err
+		}
 		clear, err := agree(t.Tx, c, *wish, room)
 		if err != nil {
 			return err
 		}
 		return t.Done(Agreed{Own: names.own, Chapter: names.other, Clear: clear})
 	case a.No:
+		if err := t.May(bot.Changes); err != nil {
+			return err
+		}
 		told, err := decline(t.Tx, *wish, room)
 		if err != nil {
 			return err

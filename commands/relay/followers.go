@@ -234,7 +234,11 @@ func setOpen(t *bot.Turn, a bot.Args) error {
 	if err != nil {
 		return err
 	}
-	c.Open = a.Text("switch") == "on"
+	if c.Open = a.Text("switch") == "on"; c.Open {
+		if err := t.May(bot.Sends); err != nil {
+			return err
+		}
+	}
 	if err := t.SaveChapter(c); err != nil {
 		return err
 	}
@@ -250,7 +254,11 @@ func setListed(t *bot.Turn, a bot.Args) error {
 	if err != nil {
 		return err
 	}
-	c.Listed = a.Text("switch") == "on"
+	if c.Listed = a.Text("switch") == "on"; c.Listed {
+		if err := t.May(bot.Sends); err != nil {
+			return err
+		}
+	}
 	if err := t.SaveChapter(c); err != nil {
 		return err
 	}

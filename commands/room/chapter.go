@@ -133,6 +133,9 @@ func join(t *bot.Turn, a bot.Args) error {
 	if c == nil {
 		return bot.Refuse(bot.NoSuchChapter{Text: markup.Truncate(a.Text("name"), maxName)})
 	}
+	if err := t.May(bot.Sends); err != nil {
+		return err
+	}
 	if err := askToJoin(t, c); err != nil {
 		return err
 	}
@@ -224,6 +227,13 @@ func joinAnswer(t *bot.Turn, ref string, a bot.Answer) error {
 	}
 	if c == nil || !asking.Joined || asking.Chapter != "" || joining(asking, t.Now()) != c.ID {
 		return t.Done(NotAsked{})
+	}
+	effect := bot.Sends // who is let in sees what the chapter keeps
+	if a.No {
+		effect = bot.Changes
+	}
+	if err := t.May(effect); err != nil {
+		return err
 	}
 	delete(asking.Settings, settingJoining)
 	told := any(JoinDenied{Chapter: c.Name})

@@ -148,6 +148,9 @@ func greetingAnswer(t *bot.Turn, _ string, a bot.Answer) error {
 	case t.Room.Lang != "":
 		return t.Done(AlreadySet{Lang: locales.Lang(t.Room.Lang), Change: t.Command("room", "language")})
 	}
+	if err := t.May(bot.Changes); err != nil {
+		return err
+	}
 	if err := setLanguage(t, lang); err != nil {
 		return err
 	}

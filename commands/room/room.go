@@ -61,14 +61,14 @@ var roomCommand = bot.Command{
 
 // changing is a sub-command that changes the room.
 func changing(name string, do func(*bot.Turn, bot.Args) error, params ...bot.Param) bot.Command {
-	return bot.Command{Name: name, Who: bot.Moderators, Where: bot.InRoom, Params: params, Do: do}
+	return bot.Command{Name: name, Who: bot.Moderators, Where: bot.InRoom, Effect: bot.Changes, Params: params, Do: do}
 }
 
 var myCommand = bot.Command{
 	Name: "my", Do: mine, Hidden: true,
 	Sub: []bot.Command{
-		{Name: "language", Params: []bot.Param{{Name: "language", Type: bot.ParamLanguage}}, Do: myLanguage},
-		{Name: "timezone", Params: []bot.Param{{Name: "city"}}, Do: myTimezone},
+		{Name: "language", Effect: bot.Changes, Params: []bot.Param{{Name: "language", Type: bot.ParamLanguage}}, Do: myLanguage},
+		{Name: "timezone", Effect: bot.Changes, Params: []bot.Param{{Name: "city"}}, Do: myTimezone},
 	},
 }
 

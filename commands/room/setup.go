@@ -41,7 +41,7 @@ type (
 // joinIt stands for the name of a chapter that is there already.
 const joinIt = "\x00join"
 
-var setupDialogue = bot.Dialogue{Name: dialogueSetup, Steps: setupSteps, Done: setupDone}
+var setupDialogue = bot.Dialogue{Name: dialogueSetup, Effect: bot.Changes, Steps: setupSteps, Done: setupDone}
 
 func setup(t *bot.Turn, _ bot.Args) error { return t.Start(dialogueSetup, nil) }
 

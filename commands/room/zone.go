@@ -47,8 +47,9 @@ func cityStep(d bot.Draft) bot.Step {
 
 // zoneDialogue asks which city was meant, for the room or for the person alone.
 var zoneDialogue = bot.Dialogue{
-	Name:  dialogueZone,
-	Steps: func(_ *bot.Turn, d bot.Draft) []bot.Step { return []bot.Step{cityStep(d)} },
+	Name:   dialogueZone,
+	Effect: bot.Changes,
+	Steps:  func(_ *bot.Turn, d bot.Draft) []bot.Step { return []bot.Step{cityStep(d)} },
 	Done: func(t *bot.Turn, d bot.Draft) error {
 		if d["whose"] == "mine" {
 			return keepMyZone(t, d["zone"])
