@@ -75,7 +75,7 @@ func (t *Turn) argument(p Param, typed string) (value, problem any, err error) {
 		}
 		return nil, NotAChoice{Text: short, Choices: names}, nil
 	case ParamCode:
-		recs, err := t.FindRecords(t.Room, typed, p.Kinds...)
+		recs, err := t.recordsTyped(typed, p.Kinds...)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -130,6 +130,37 @@ func (t *Turn) argument(p Param, typed string) (value, problem any, err error) {
 		return nil, NoSuchCommand{Text: short}, nil
 	}
 	panic("unknown parameter type of " + p.Name)
+}
+
+// recordsTyped finds what a typed code can mean in this turn. In a direct chat about no room in particular it is looked for in
+// every room that she shares with the bot, and among what she wrote herself, wherever that was.
+func (t *Turn) recordsTyped(typed string, kinds ...string) ([]*Record, error) {
+	found, err := t.FindRecords(t.Room, typed, kinds...)
+	if err != nil || !t.Room.Direct || t.Person == nil {
+		return found, err
+	}
+	rooms, err := t.RoomsOf(t.Person.ID)
+	if err != nil {
+		return nil, err
+	}
+	mine, err := t.RecordsOf(t.Person.ID)
+	if err != nil {
+		return nil, err
+	}
+	more := slices.DeleteFunc(mine, func(r *Record) bool { return !r.meant(typed, kinds) })
+	for _, room := range rooms {
+		there, err := t.FindRecords(room, typed, kinds...)
+		if err != nil {
+			return nil, err
+		}
+		more = append(more, there...)
+	}
+	for _, r := range more {
+		if !slices.ContainsFunc(found, func(o *Record) bool { return o.ID == r.ID }) {
+			found = append(found, r)
+		}
+	}
+	return found, nil
 }
 
 // choice finds which value a word in any language stands for.

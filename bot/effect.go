@@ -31,7 +31,7 @@ func (t *Turn) May(e Effect) error {
 	if e == Shows || t.Person == nil || t.In == nil || t.In.Kind == KindJobResult {
 		return nil
 	}
-	if !t.Room.Direct && (t.Member == nil || !t.Member.Present) {
+	if !t.present() {
 		return Refuse(NotInRoom{})
 	}
 	if t.In.Trust == TrustUnsigned {
@@ -51,6 +51,9 @@ func (t *Turn) May(e Effect) error {
 	}
 	return r
 }
+
+// present is whether who speaks is in the room that this is about.
+func (t *Turn) present() bool { return t.Room.Direct || t.Member != nil && t.Member.Present }
 
 // stale is whether what is being handled was said too long ago. An answer is at most as old as what it answers, by our own clock:
 // else a clock that is wrong would have people asked for ever.

@@ -138,6 +138,12 @@ func readCode(typed string) (letter, digits string) {
 	return letter, s
 }
 
+// meant is whether a typed code can mean this record, of one of kinds; none: of any.
+func (r *Record) meant(typed string, kinds []string) bool {
+	letter, digits := readCode(typed)
+	return digits != "" && strings.HasPrefix(fullCode(r.ID), digits) && (letter == "" || letter == r.code[:1]) && (len(kinds) == 0 || slices.Contains(kinds, r.Kind))
+}
+
 // dashes are what phones put in the place of a hyphen.
 var dashes = strings.NewReplacer("\u2010", "-", "\u2011", "-", "\u2012", "-", "\u2013", "-", "\u2014", "-", "\u2212", "-")
 

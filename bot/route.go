@@ -485,6 +485,9 @@ func (t *Turn) run(n *node, rest string) error {
 	if n.Do == nil {
 		return Refuse(Wrong{What: Missing{Param: "param.action"}, Example: locales.Safe(t.Locales().Text(t.Lang, "example."+strings.Join(n.path, ".")))})
 	}
+	if n.Where == InRoom && t.Person != nil && !t.present() {
+		return Refuse(NotInRoom{})
+	}
 	if t.Room.Off(n.path[0]) {
 		return Refuse(CommandOff{})
 	}

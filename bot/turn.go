@@ -101,6 +101,11 @@ func (t *Turn) Done(msg any, opts ...PostOption) error {
 // Encrypted is whether what is said in this turn came from an encrypted room.
 func (t *Turn) Encrypted() bool { return t.Here.Encrypted || t.Room.Encrypted }
 
+// Visible is whether a record may be shown in this turn: what came from an encrypted room stays in such rooms, and with their
+// people. Who is only in a room that is not encrypted does not read it in her encrypted direct chat either: such rooms are often
+// open to all.
+func (t *Turn) Visible(r *Record) bool { return !r.Encrypted || t.Here.Encrypted && t.Room.Encrypted }
+
 // Commands lists the whole table of commands, parents before their sub-commands.
 func (t *Turn) Commands() []Info { return t.e.Commands() }
 

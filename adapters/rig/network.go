@@ -83,7 +83,7 @@ type Network struct {
 	mu       sync.Mutex
 	rooms    map[string]*room
 	messages map[string]*Message
-	order    []string            // message ids as they came
+	order    map[string][]string // room → ids of its messages as they came
 	sent     map[string]string   // idempotency key → id of what was shown
 	marks    map[string][]string // message id → reactions on it, in order, as "author emoji"
 	edits    map[string]string   // id of an edit → the message that it changed
@@ -119,7 +119,7 @@ func NewNetwork(name string, able bot.Abilities, clock bot.Clock, watch func(Eve
 	if watch == nil {
 		watch = func(Event) {}
 	}
-	return &Network{name: name, able: able, clock: clock, pulse: p, watch: watch, rooms: map[string]*room{}, messages: map[string]*Message{},
+	return &Network{name: name, able: able, clock: clock, pulse: p, watch: watch, rooms: map[string]*room{}, messages: map[string]*Message{}, order: map[string][]string{},
 		sent: map[string]string{}, edits: map[string]string{}, marks: map[string][]string{}, wake: make(chan struct{}, 1), faults: newFaults()}
 }
 
@@ -457,7 +457,7 @@ func (n *Network) arrive(in bot.Incoming) {
 
 func (n *Network) remember(m *Message) {
 	n.messages[m.ID] = m
-	n.order = append(n.order, m.ID)
+	n.order[m.Room] = append(n.order[m.Room], m.ID)
 }
 
 // React puts a person's reaction on a message, or takes it off.
@@ -577,8 +577,8 @@ func (n *Network) Messages(room string) []Message {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var all []Message
-	for _, id := range n.order {
-		if m := n.messages[id]; m.Room == room && !m.Deleted {
+	for _, id := range n.order[room] {
+		if m := n.messages[id]; !m.Deleted {
 			all = append(all, *m)
 		}
 	}

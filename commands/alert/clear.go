@@ -19,7 +19,7 @@ func clearAlert(t *bot.Turn, a bot.Args) error {
 		}
 		return bot.Refuse(NotOurs{Chapter: name})
 	}
-	if !visible(t, r) || r.Encrypted && !t.Room.Encrypted {
+	if !t.Visible(r) {
 		return bot.Refuse(OnlyEncrypted{Code: r.Code()})
 	}
 	if t.Here.Encrypted && !t.Room.Encrypted {

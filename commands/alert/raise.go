@@ -299,6 +299,9 @@ func previewAnswer(t *bot.Turn, id string, a bot.Answer) error {
 				return err
 			}
 		}
+		if err := t.May(bot.Changes); err != nil {
+			return err
+		}
 		return drop(t, r, b, Dropped{})
 	case !a.Yes:
 		return nil

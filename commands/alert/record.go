@@ -73,9 +73,6 @@ func load(t *bot.Turn, id string) (*bot.Record, body, error) {
 	return r, b, err
 }
 
-// visible is whether an alert may be shown where this is said: what came from an encrypted room stays in such rooms.
-func visible(t *bot.Turn, r *bot.Record) bool { return !r.Encrypted || t.Here.Encrypted }
-
 // urgencies in the order in which they are offered.
 var urgencies = []string{immediate, expected, future}
 

@@ -13,7 +13,7 @@ const maxItems = 10
 // status says where an alert has arrived, to the chapter that sent it; to others it shows the alert again.
 func status(t *bot.Turn, a bot.Args) error {
 	r := a.Record("code")
-	if !visible(t, r) {
+	if !t.Visible(r) {
 		return bot.Refuse(OnlyEncrypted{Code: r.Code()})
 	}
 	b, err := read(r)
@@ -148,7 +148,7 @@ func list(t *bot.Turn, _ bot.Args) error {
 	}
 	all := slices.DeleteFunc(append(own, received...), func(r *bot.Record) bool { return r.Due.Before(t.Now()) })
 	current := len(all)
-	all = slices.DeleteFunc(all, func(r *bot.Record) bool { return !visible(t, r) })
+	all = slices.DeleteFunc(all, func(r *bot.Record) bool { return !t.Visible(r) })
 	var hidden any
 	if n := current - len(all); n > 0 {
 		hidden = Hidden{Count: n}

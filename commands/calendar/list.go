@@ -29,7 +29,7 @@ func list(t *bot.Turn, _ bot.Args) error {
 		switch {
 		case e.over().Before(t.Time):
 			continue
-		case !visible(t, r):
+		case !t.Visible(r):
 			hidden++
 			continue
 		case e.Start.After(t.Time.Add(ahead)) || len(msg.Lines) == page:
@@ -57,13 +57,10 @@ func list(t *bot.Turn, _ bot.Args) error {
 	return t.Done(msg)
 }
 
-// visible is whether a record may be shown where this is said: what came from an encrypted room stays in such rooms.
-func visible(t *bot.Turn, r *bot.Record) bool { return !r.Encrypted || t.Here.Encrypted }
-
 // show shows one event.
 func show(t *bot.Turn, a bot.Args) error {
 	r := a.Record("code")
-	if !visible(t, r) {
+	if !t.Visible(r) {
 		return bot.Refuse(OnlyEncrypted{Code: r.Code()})
 	}
 	e, err := body(r)
@@ -127,7 +124,7 @@ func ours(t *bot.Turn, id string) (*bot.Record, event, error) {
 		return nil, e, err
 	case r.Room != t.Room.ID && (r.Chapter == "" || r.Chapter != t.Room.Chapter):
 		return nil, e, bot.Refuse(NotOurs{Code: r.Code()})
-	case !visible(t, r):
+	case !t.Visible(r):
 		return nil, e, bot.Refuse(OnlyEncrypted{Code: r.Code()})
 	case e.Status == cancelled:
 		return nil, e, bot.Refuse(AlreadyCancelled{Code: r.Code()})

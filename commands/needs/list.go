@@ -20,7 +20,7 @@ func list(t *bot.Turn, a bot.Args) error {
 	var all []entry
 	hidden := 0
 	for _, r := range records {
-		if !visible(t, r) {
+		if !t.Visible(r) {
 			hidden++
 			continue
 		}
@@ -60,14 +60,11 @@ type entry struct {
 	need
 }
 
-// visible is whether a record may be shown where this is said: what came from an encrypted room stays in such rooms.
-func visible(t *bot.Turn, r *bot.Record) bool { return !r.Encrypted || t.Here.Encrypted }
-
 func show(t *bot.Turn, a bot.Args) error { return shown(t, a.Record("code")) }
 
 // shown shows one need, whole.
 func shown(t *bot.Turn, r *bot.Record) error {
-	if !visible(t, r) {
+	if !t.Visible(r) {
 		return bot.Refuse(OnlyEncrypted{Code: r.Code()})
 	}
 	n, err := body(r)
