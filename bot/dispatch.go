@@ -22,6 +22,7 @@ const (
 	sendTimeout     = 90 * time.Second
 	firstBackoff    = time.Second
 	longestBackoff  = 10 * time.Minute
+	longestAlert    = time.Minute // a room that is back after an outage hears soon what rings
 )
 
 // dispatcher holds what waits in the outbox, without its text, and hands it to the adapters: rooms side by side, one call
@@ -36,10 +37,10 @@ type dispatcher struct {
 	netIDs   map[RowID]string // what was sent and is not yet stored as delivered
 	held     map[RowID]int
 	sending  map[RowID]bool
-	inFlight map[string]int       // by adapter
-	closed   map[string]time.Time // account-wide stop, by adapter
-	sent     map[string]int       // calls that succeeded since the start, by adapter
-	failed   map[string]int       // and that did not
+	inFlight map[string]int      // by adapter
+	accounts map[string]*account // by adapter
+	sent     map[string]int      // calls that succeeded since the start, by adapter
+	failed   map[string]int      // and that did not
 	wakeUp   chan struct{}
 	stale    bool // something moved since the last pass
 	alarm    func()
@@ -55,16 +56,16 @@ type roomQueue struct {
 
 func newDispatcher(e *Engine) *dispatcher {
 	return &dispatcher{e: e, rooms: map[RoomID]*roomQueue{}, byID: map[RowID]*waiting{}, netIDs: map[RowID]string{}, held: map[RowID]int{},
-		sending: map[RowID]bool{}, inFlight: map[string]int{}, closed: map[string]time.Time{}, sent: map[string]int{}, failed: map[string]int{}, wakeUp: make(chan struct{}, 1)}
+		sending: map[RowID]bool{}, inFlight: map[string]int{}, accounts: map[string]*account{}, sent: map[string]int{}, failed: map[string]int{}, wakeUp: make(chan struct{}, 1)}
 }
 
 // load reads the waiting rows; for start-up.
 func (d *dispatcher) load(tx *Tx) error {
-	return tx.Each(`SELECT id, room, lane, priority, kind, target, after, not_before, tried, record <> '', at FROM outbox WHERE state = 0 ORDER BY id`, nil, func(row Row) error {
+	return tx.Each(`SELECT id, room, lane, priority, kind, target, after, not_before, tried, record <> '', at, key = 'bot.joined' FROM outbox WHERE state = 0 ORDER BY id`, nil, func(row Row) error {
 		w := waiting{fixed: true} // it may have been under way when the bot stopped
 		var kind string
 		var notBefore int64
-		if err := row.Scan(&w.id, &w.room, &w.lane, &w.priority, &kind, &w.target, &w.after, &notBefore, &w.tried, &w.about, &w.born); err != nil {
+		if err := row.Scan(&w.id, &w.room, &w.lane, &w.priority, &kind, &w.target, &w.after, &notBefore, &w.tried, &w.about, &w.born, &w.joined); err != nil {
 			return err
 		}
 		w.kind, w.notBefore = OutKind(kind), fromMillis(notBefore)
@@ -196,6 +197,7 @@ func (d *dispatcher) pass() {
 	if d.e.over() || d.ctx.Err() != nil {
 		return
 	}
+	d.discard(d.e.clock.Now())
 	ready, next := d.ready()
 	for _, w := range ready {
 		d.claim(w)
@@ -225,13 +227,12 @@ func (d *dispatcher) ready() (ready []*waiting, next time.Time) {
 		if q.busy || d.e.adapters[q.adapter] == nil {
 			continue
 		}
-		if until, ok := d.closed[q.adapter]; ok {
-			if now.Before(until) {
-				sooner(until)
-				continue
-			}
-			delete(d.closed, q.adapter)
+		acc := d.account(q.adapter)
+		if now.Before(acc.closed) {
+			sooner(acc.closed)
+			continue
 		}
+		short := now.Before(acc.short)
 		var best *waiting
 		for _, lane := range q.lanes {
 			var w *waiting
@@ -242,7 +243,7 @@ func (d *dispatcher) ready() (ready []*waiting, next time.Time) {
 				}
 				sooner(o.notBefore)
 			}
-			if w == nil || d.held[w.id] > 0 || d.byID[w.after] != nil {
+			if w == nil || d.held[w.id] > 0 || d.sending[w.id] || d.byID[w.after] != nil || short && w.spare() {
 				continue
 			}
 			if now.Before(w.retryAt) {
@@ -263,6 +264,7 @@ func (d *dispatcher) ready() (ready []*waiting, next time.Time) {
 		}
 		return int(a.id - b.id)
 	})
+	ready = d.oneByOne(ready, now, sooner)
 	return ready, next
 }
 
@@ -306,7 +308,12 @@ var (
 // send makes one call and stores what came of it; true when the row no longer waits.
 func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	var out Outgoing
-	err := guard(func() (err error) { out, err = d.prepare(a, w); return err })
+	err := guard(func() (err error) {
+		if err = d.join(w); err == nil {
+			out, err = d.prepare(a, w)
+		}
+		return err
+	})
 	switch {
 	case err == nil:
 	case d.ctx.Err() != nil:
@@ -316,7 +323,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	case errors.Is(err, errNotThere):
 		return d.store(w, func(tx *Tx) error { return tx.undeliverable(w, false) })
 	case ours(err):
-		d.retry(w, a, &SendError{Err: err})
+		d.later(w)
 		return false
 	default:
 		d.e.log.Error().Err(err).Int64("row", int64(w.id)).Msg("a message cannot be made")
@@ -327,7 +334,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	if !idempotent && !w.tried {
 		// Written before the call: after a crash in it, the repeat is marked as one.
 		if err := d.e.Do(d.ctx, "tried", func(tx *Tx) error { return tx.Exec(`UPDATE outbox SET tried = true WHERE id = $1`, w.id) }); err != nil {
-			d.retry(w, a, &SendError{Err: err})
+			d.later(w)
 			return false
 		}
 	}
@@ -344,6 +351,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	if err == nil {
 		d.mu.Lock()
 		d.netIDs[w.id] = id
+		d.account(a.Name()).refusals = 0
 		d.sent[a.Name()]++
 		d.mu.Unlock()
 		done := d.e.insist("delivered", func(tx *Tx) error { return tx.delivered(w, out.Kind, id) })
@@ -355,14 +363,15 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 		}
 		return true
 	}
-	d.mu.Lock()
-	w.fixed, w.tried = true, !idempotent
-	d.failed[a.Name()]++
-	d.mu.Unlock()
 	var known *SendError
 	if !errors.As(err, &known) {
 		known = &SendError{Err: err}
 	}
+	d.mu.Lock()
+	if d.failed[a.Name()]++; !known.Account { // else it was refused, and nobody has seen it
+		w.fixed, w.tried = true, !idempotent
+	}
+	d.mu.Unlock()
 	if known.Permanent || known.Gone {
 		d.e.log.Warn().Str("error", unquoted(known)).Int64("row", int64(w.id)).Int64("room", int64(w.room)).Msg("a message was set aside: it can never be delivered")
 		return d.store(w, func(tx *Tx) error { return tx.undeliverable(w, known.Gone) })
@@ -376,31 +385,38 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 // store writes the end of a row.
 func (d *dispatcher) store(w *waiting, do func(*Tx) error) bool {
 	if err := d.e.Do(d.ctx, "set aside", do); err != nil {
-		d.mu.Lock()
-		w.retryAt = d.e.clock.Now().Add(storeAgain)
-		d.mu.Unlock()
+		d.later(w)
 		return false
 	}
 	return true
+}
+
+// later looks at a row again soon: nothing could be read or written, which is no fault of the network's.
+func (d *dispatcher) later(w *waiting) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w.retryAt = d.e.clock.Now().Add(storeAgain)
 }
 
 // retry sets when a row is tried again: exponential with jitter, or as the network said.
 func (d *dispatcher) retry(w *waiting, a Adapter, err *SendError) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	w.tries++
-	wait := min(firstBackoff<<min(w.tries-1, 10), longestBackoff)
-	wait += time.Duration(d.jitter(int64(w.id)+int64(w.tries)) * float64(wait) / 4)
-	wait = max(wait, err.After)
-	until := d.e.clock.Now().Add(wait)
-	d.e.log.Info().Str("error", unquoted(err)).Int64("row", int64(w.id)).Int("tries", w.tries).Dur("wait", wait).Msg("a call failed and is tried again")
 	if err.Account {
-		if until.After(d.closed[a.Name()]) {
-			d.closed[a.Name()] = until
-		}
+		wait := d.account(a.Name()).refused(d.e.clock.Now(), err.After)
+		d.e.log.Info().Str("error", unquoted(err)).Int64("row", int64(w.id)).Dur("wait", wait).Msg("the account has to wait")
 		return
 	}
-	w.retryAt = until
+	w.tries++
+	longest := longestBackoff
+	if w.priority == PriorityAlert {
+		longest = longestAlert
+	}
+	wait := min(firstBackoff<<min(w.tries-1, 10), longest)
+	wait += time.Duration(d.jitter(int64(w.id)+int64(w.tries)) * float64(wait) / 4)
+	wait = max(wait, err.After)
+	d.e.log.Info().Str("error", unquoted(err)).Int64("row", int64(w.id)).Int("tries", w.tries).Dur("wait", wait).Msg("a call failed and is tried again")
+	w.retryAt = d.e.clock.Now().Add(wait)
 }
 
 // jitter spreads retries, from 0 to 1; the same row and try give the same, so that a conversation can be played again.
@@ -428,8 +444,8 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	if says.expires != 0 && now.UnixMilli() > says.expires {
 		return out, errNothing
 	}
-	if w.about && room.Settings[SettingPaused] == "yes" {
-		if foreign, err := d.foreign(w, room); err != nil || foreign {
+	if w.about && w.kind != OutDelete {
+		if hears, err := d.hears(w, room); err != nil || !hears {
 			return out, cmp.Or(err, errNothing)
 		}
 	}
@@ -449,6 +465,20 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	if err != nil {
 		return out, err
 	}
+	if w.fixed && out.Kind == OutMessage && d.takenBack(w) {
+		if !able.Idempotent {
+			return out, errNothing // another one would be shown, and the lost one stay
+		}
+		// If the lost call had arrived, this one only tells its id; else these words are shown instead.
+		msg, out.Rings = TakenBack{}, false
+	}
+	if p.For != nil {
+		if holds, err := d.holds(p.For); err != nil {
+			return out, err
+		} else if !holds {
+			msg = NoLonger{}
+		}
+	}
 	if w.tried && !able.Idempotent && out.Kind == OutMessage {
 		out.Repeated = true
 		msg = Perhaps{Message: msg}
@@ -457,16 +487,6 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	out.Lang = reader.Lang
 	out.Text, err = d.e.cfg.Locales.Render(reader, msg)
 	return out, err
-}
-
-// foreign is whether a row is about a record of another chapter.
-func (d *dispatcher) foreign(w *waiting, room *Room) (bool, error) {
-	var chapter string
-	err := d.e.db.QueryRow(d.ctx, `SELECT r.chapter FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.id = $1`, w.id).Scan(&chapter)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return chapter != "" && chapter != room.Chapter, err
 }
 
 // says gives what a row says, from memory or from the database.
@@ -605,7 +625,7 @@ func (tx *Tx) echoed(in *Incoming) error {
 func (tx *Tx) delivered(w *waiting, as OutKind, netID string) error {
 	tx.settled = append(tx.settled, w.id)
 	var sealed, hash []byte
-	if netID != "" && (as == OutMessage || as == OutEdit) { // by its id an edit can be deleted
+	if netID != "" && !w.joined && (as == OutMessage || as == OutEdit) { // by its id an edit can be deleted
 		sealed = tx.Seal("outbox", "net_id", w.id, netID)
 	}
 	if as != OutMessage {
@@ -696,7 +716,10 @@ func (tx *Tx) undeliverable(w *waiting, gone bool) error {
 	var origin RoomID
 	var record, code string
 	found, err := tx.One(`SELECT o.origin, r.id, r.code FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.id = $1`, []any{w.id}, &origin, &record, &code)
-	if err != nil || !found || origin == 0 || origin == w.room {
+	if err == nil && !found {
+		return tx.notReached(w, room)
+	}
+	if err != nil || origin == 0 || origin == w.room {
 		return err
 	}
 	told, err := tx.One(`SELECT 1 FROM outbox WHERE room = $1 AND record = $2 AND key = 'bot.undelivered' LIMIT 1`, []any{origin, record}, new(int))

@@ -80,6 +80,9 @@ func forgetRecords(_ context.Context, tx *Tx, person PersonID) error {
 // forgetOutbox drops what was still to be said to a person, deletes what a dialogue with her repeated of her words, and
 // forgets what else she was told.
 func forgetOutbox(_ context.Context, tx *Tx, person PersonID) error {
+	if err := tx.forgetJoined(person); err != nil {
+		return err
+	}
 	if err := tx.drop(`person = $1`, person); err != nil {
 		return err
 	}

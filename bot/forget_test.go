@@ -18,6 +18,10 @@ func (h *house) keeps(rooms ...string) {
 	ids := make([]bot.RoomID, len(rooms))
 	for i, r := range rooms {
 		ids[i] = h.id(r)
+		if i == 0 {
+			h.chapter("!room", "Here")
+		}
+		h.follows(r, "Here")
 	}
 	h.on("keep", func(t *bot.Turn) error {
 		r, err := t.NewRecord("thing", thing{Text: secret}, t.Now().Add(time.Hour))

@@ -102,7 +102,7 @@ func (e *Engine) Health(ctx context.Context) (Health, error) {
 	}
 	for name, a := range e.adapters {
 		n := Network{Name: name, Sent: e.out.sent[name], Failed: e.out.failed[name]}
-		if closed := e.out.closed[name]; closed.After(h.Now) {
+		if closed := e.out.account(name).closed; closed.After(h.Now) {
 			n.Closed = closed
 		}
 		if r, ok := a.(Reporter); ok {

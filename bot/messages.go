@@ -97,6 +97,10 @@ type (
 	NotStored struct{}
 	// NoLonger stands where an answer was for somebody who must not read it any more.
 	NoLonger struct{}
+	// TakenBack stands for words that were taken back before anybody knew whether they had arrived; it is deleted at once.
+	TakenBack struct{}
+	// NotReached tells a room that what it asked of a chapter cannot be delivered there.
+	NotReached struct{ Chapter string }
 	// Joined is several answers in one message; see join.go.
 	Joined struct{ Messages []any }
 	// Broken is the apology after an error of ours.
@@ -135,7 +139,7 @@ var engineMessages = []any{
 	Question{}, Numbered{}, Left{}, CannotSkip{}, FirstStep{}, PickOne{}, TextOnly{}, TooLong{}, Empty{}, DidYouMean{}, NotUnderstood{}, Wrong{},
 	Missing{}, NotANumber{}, NotAChoice{}, NoSuchRecord{}, SeveralRecords{}, NoSuchLanguage{}, NoSuchZone{}, NoSuchPerson{}, NoSuchChapter{},
 	NoSuchCommand{}, TooMuch{}, OnlyModerators{}, NeedsChapter{}, CommandOff{}, Stranger{}, WhichRoom{}, RoomName{}, NamelessRoom{},
-	ClearText{}, NotInRoom{}, Unsigned{}, StillSo{}, StillWanted{}, TooMany{}, NotStored{}, NoLonger{}, Joined{}, Broken{}, Perhaps{}, Undelivered{}, AskWithdraw{}, Withdrawn{}, Kept{}, TypeYes{}, CodeOf{}, ChapterName{}, LanguageName{}, ChoiceName{},
+	ClearText{}, NotInRoom{}, Unsigned{}, StillSo{}, StillWanted{}, TooMany{}, NotStored{}, NoLonger{}, TakenBack{}, NotReached{}, Joined{}, Broken{}, Perhaps{}, Undelivered{}, AskWithdraw{}, Withdrawn{}, Kept{}, TypeYes{}, CodeOf{}, ChapterName{}, LanguageName{}, ChoiceName{},
 }
 
 // Refusal is an error with two voices: what the person reads, and, wrapped, what the operator does.

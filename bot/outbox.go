@@ -39,6 +39,8 @@ type parcel struct {
 	ReplyTo string          `json:"rp,omitempty"` // its author's address
 	Target  string          `json:"ta,omitempty"` // network id of somebody else's message that is reacted to
 	File    *FileOut        `json:"f,omitempty"`
+	For     *entitled       `json:"for,omitempty"` // who must still be what she was
+	People  []PersonID      `json:"pp,omitempty"`  // of a joined message: whom each part answers
 }
 
 // waiting is an outbox row as the dispatcher holds it in memory: all but what is said.
@@ -59,6 +61,7 @@ type waiting struct {
 	retryAt time.Time
 	tries   int
 	fixed   bool // an earlier try may have shown it: what it says cannot be changed any more
+	joined  bool // it holds the answers that waited behind it
 	tried   bool // and the network cannot tell a second try from the first
 }
 

@@ -69,7 +69,7 @@ func (t *Turn) Locales() *locales.Bundle { return t.e.cfg.Locales }
 func (t *Turn) Answer(msg any, opts ...PostOption) (RowID, error) {
 	p := &post{msg: msg, lang: t.Lang}
 	p.room, p.kind, p.priority, p.lane = t.Here.ID, OutMessage, PriorityAnswer, t.lane
-	p.parcel.Thread, p.parcel.Reply = t.thread, t.reply
+	p.parcel.Thread, p.parcel.Reply, p.parcel.For = t.thread, t.reply, t.entitlement()
 	if t.Person != nil {
 		p.person = t.Person.ID
 		if t.reply != "" {

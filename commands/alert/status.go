@@ -79,6 +79,9 @@ func (s *Status) places(t *bot.Turn, r *bot.Record) error {
 		if err != nil {
 			return err
 		}
+		if room.Chapter == "" && !d.Delivered {
+			continue // it left its chapter meanwhile, and there is no name for it here
+		}
 		name, err := placeName(t, room, r.Chapter)
 		if err != nil {
 			return err
