@@ -8,8 +8,6 @@ const (
 	limitedFor = time.Minute
 	// slowCall is how long a call may take before, on such an account, another goes beside it.
 	slowCall = 3 * time.Second
-	// margin is added to what the network says: it rounds, and asking a moment too early costs another refusal.
-	margin = 10 * time.Millisecond
 )
 
 // account is how a network's account may send just now. While it is short, calls go one at a time, the most urgent first; the
@@ -32,7 +30,7 @@ func (d *dispatcher) account(adapter string) *account {
 
 // refused notes that the network wants no more calls from the account; the caller holds the lock.
 func (a *account) refused(now time.Time, after time.Duration) (wait time.Duration) {
-	if wait = after + margin; after == 0 {
+	if wait = after; after == 0 {
 		wait = min(firstBackoff<<min(a.refusals, 10), longestBackoff)
 	}
 	a.refusals++

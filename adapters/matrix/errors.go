@@ -123,6 +123,8 @@ func sendError(err error) error {
 		e.Account, e.After = true, retryAfter(err)
 		if e.After == 0 {
 			e.After = 2 * time.Second
+		} else {
+			e.After += 2 * time.Millisecond // servers round down, and a moment too early is another refusal
 		}
 	case hasCode(err, "M_USER_SUSPENDED", "M_RESOURCE_LIMIT_EXCEEDED", "M_CONSENT_NOT_GIVEN", "M_USER_LOCKED"):
 		e.Account, e.After = true, 10*time.Minute
