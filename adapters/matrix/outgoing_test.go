@@ -156,7 +156,7 @@ func TestSendErrors(t *testing.T) {
 		member string // what the homeserver says of the bot's membership then
 		want   bot.SendError
 	}{
-		{429, `{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":7000}`, "", bot.SendError{Account: true, After: 7 * time.Second}},
+		{429, `{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":7000}`, "", bot.SendError{Account: true, After: 7*time.Second + 2*time.Millisecond}},
 		{429, `<html>`, "", bot.SendError{Account: true, After: 2 * time.Second}},
 		{403, `{"errcode":"M_FORBIDDEN","error":"@starling:example.org not in room"}`, `leave`, bot.SendError{Permanent: true, Gone: true}},
 		{403, `{"errcode":"M_FORBIDDEN"}`, `join`, bot.SendError{Permanent: true}},
