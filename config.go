@@ -34,6 +34,10 @@ type config struct {
 	Log struct {
 		Level string `toml:"level"`
 	} `toml:"log"`
+	Limits struct {
+		PersonPerMinute int `toml:"person_per_minute"`
+		RoomPerMinute   int `toml:"room_per_minute"`
+	} `toml:"limits"`
 	Metrics struct {
 		Listen         string `toml:"listen"`
 		BeyondLoopback bool   `toml:"beyond_loopback"`
@@ -43,6 +47,7 @@ type config struct {
 func defaultConfig() config {
 	var c config
 	c.Bot.Name, c.Bot.Language, c.State.Dir, c.Log.Level = "starling", "en", "./var", "info"
+	c.Limits.PersonPerMinute, c.Limits.RoomPerMinute = 20, 60
 	return c
 }
 
@@ -63,6 +68,9 @@ func (c *config) check() (wrong [][3]string) {
 	say(c.Matrix.User == "" || matrixAddress(c.Matrix.User), "matrix", "user", `is a Matrix address such as "@starling:example.org"`)
 	say(c.Matrix.Homeserver == "" || webAddress(c.Matrix.Homeserver), "matrix", "homeserver", `is a web address such as "https://matrix.example.org", without a user or password in it`)
 	say(!slices.ContainsFunc(c.Matrix.Invite, func(s string) bool { return !mayInvite(s) }), "matrix", "invite", inviteRule)
+	for key, n := range map[string]int{"person_per_minute": c.Limits.PersonPerMinute, "room_per_minute": c.Limits.RoomPerMinute} {
+		say(n == 0 || n >= 5 && n <= 10000, "limits", key, "is a number from 5 to 10000, or 0 for no limit")
+	}
 	say(slices.Contains([]string{"error", "warn", "info", "debug"}, c.Log.Level), "log", "level", "is one of error, warn, info, debug")
 	if err := web.CheckAddress(c.Metrics.Listen, c.Metrics.BeyondLoopback); err != nil {
 		say(false, "metrics", "listen", err.Error())

@@ -72,7 +72,8 @@ func engine(c config, caps []bot.Capability, log zerolog.Logger, change func(*bo
 	if err != nil {
 		return nil, err
 	}
-	cfg := bot.Config{Dir: c.State.Dir, Version: version, Name: c.Bot.Name, Lang: c.Bot.Language, Log: log, Messages: registry, Locales: bundle}
+	cfg := bot.Config{Dir: c.State.Dir, Version: version, Name: c.Bot.Name, Lang: c.Bot.Language, Log: log, Messages: registry, Locales: bundle,
+		Limits: bot.Limits{Person: c.Limits.PersonPerMinute, Room: c.Limits.RoomPerMinute}}
 	if change != nil {
 		change(&cfg)
 	}

@@ -90,6 +90,7 @@ type overlay struct {
 	held      []RowID    // outbox rows that must not leave before this commits
 	rewritten []RowID    // outbox rows that say something else now
 	settled   []RowID    // outbox rows whose network id is stored
+	charged   []charge   // what was taken from people's allowances
 	jobs      bool       // a job was written
 	timers    bool       // a timer was written
 }
@@ -107,6 +108,7 @@ func (o *overlay) merge(later *overlay) {
 	o.held = append(o.held, later.held...)
 	o.settled = append(o.settled, later.settled...)
 	o.rewritten = append(o.rewritten, later.rewritten...)
+	o.charged = append(o.charged, later.charged...)
 	o.jobs = o.jobs || later.jobs
 	o.timers = o.timers || later.timers
 }

@@ -63,6 +63,8 @@ type Config struct {
 	// Fault, when set, is called at the points "before-store", "after-store", "before-send", "after-send"; true crashes the
 	// engine there, as a power cut would.
 	Fault func(point string) bool
+	// Limits bound what is answered; the zero value has none.
+	Limits Limits
 	// NoSync trades durability for speed; for talk and tests, whose state is thrown away.
 	NoSync bool
 }
@@ -90,6 +92,7 @@ type Engine struct {
 
 	adapters map[string]Adapter
 	out      *dispatcher
+	limiter  *limiter
 	jobs     *jobRunner
 
 	work      chan *task
@@ -143,7 +146,7 @@ func Open(cfg Config, caps ...Capability) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, log: cfg.Log, clock: cfg.Clock, lock: lock, ids: map[string]int64{}, kept: map[string]int64{}, caps: caps,
+	e := &Engine{cfg: cfg, log: cfg.Log, clock: cfg.Clock, lock: lock, ids: map[string]int64{}, kept: map[string]int64{}, caps: caps, limiter: newLimiter(cfg.Limits),
 		adapters: map[string]Adapter{}, work: make(chan *task, 4096), changed: make(chan struct{}), ending: make(chan struct{}), stopped: make(chan struct{})}
 	if err := e.open(); err != nil {
 		e.Close()
@@ -527,6 +530,9 @@ func (e *Engine) commit(batch []*task) {
 	case !errors.Is(err, ErrStopped):
 		err = fmt.Errorf("%w: %w", errStore, err)
 	}
+	if err != nil {
+		e.limiter.refund(all.charged)
+	}
 	e.out.release(all.held)
 	for i, t := range batch {
 		if err != nil {
@@ -564,6 +570,7 @@ func (e *Engine) one(ctx context.Context, all *overlay, t *task) (err, broken er
 	tx := &Tx{e: e, ctx: ctx, now: e.clock.Now(), batch: all, overlay: newOverlay()}
 	if err = guard(func() error { return t.do(tx) }); err != nil {
 		e.out.release(tx.held)
+		e.limiter.refund(tx.charged)
 		if _, broken := e.db.Exec(ctx, `ROLLBACK TO one`); broken != nil {
 			return err, errors.Join(err, broken)
 		}
@@ -571,6 +578,7 @@ func (e *Engine) one(ctx context.Context, all *overlay, t *task) (err, broken er
 	}
 	if _, err := e.db.Exec(ctx, `RELEASE one`); err != nil {
 		e.out.release(tx.held)
+		e.limiter.refund(tx.charged)
 		return err, err
 	}
 	all.merge(&tx.overlay)

@@ -59,6 +59,16 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
+// jump sets the clock as an administrator would: what waits for so long goes on waiting for as long.
+func (c *clock) jump(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	for _, w := range c.waits {
+		w.at = w.at.Add(d)
+	}
+}
+
 func (c *clock) AfterFunc(d time.Duration, f func()) func() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,6 +143,8 @@ type house struct {
 	more  []bot.Adapter
 	extra []bot.Capability
 
+	limits bot.Limits
+
 	mu     sync.Mutex
 	does   map[string]func(*bot.Turn) error
 	shown  []rig.Event
@@ -178,7 +190,7 @@ func (h *house) open() (*bot.Engine, error) {
 		return nil, err
 	}
 	return bot.Open(bot.Config{Dir: h.dir, Name: "Starling", Lang: "en", Clock: h.clock, Rand: h.rand, Log: zerolog.New(h.log), Messages: words.reg, Locales: words.bundle,
-		NoSync: true, Fault: h.atPoint}, caps...)
+		NoSync: true, Limits: h.limits, Fault: h.atPoint}, caps...)
 }
 
 func (h *house) start() {

@@ -186,6 +186,10 @@ func (tx *Tx) text(in *Incoming, here *Room, late bool) error {
 	default:
 		return nil // ordinary talk: not stored, not logged, not answered
 	}
+	v, all := tx.limit(in, here.ID)
+	if v == unheard {
+		return nil
+	}
 	if ok, err := tx.first(in); !ok || err != nil {
 		return err
 	}
@@ -204,6 +208,9 @@ func (tx *Tx) text(in *Incoming, here *Room, late bool) error {
 	}
 	if here.Encrypted && !in.Encrypted {
 		return t.refuseClear()
+	}
+	if v == warned {
+		return t.Done(TooMany{Room: all})
 	}
 	t.Called = t.calledIn(c)
 	if d == nil && topic == "" {
@@ -582,6 +589,10 @@ func (tx *Tx) reacted(in *Incoming, here *Room, late bool) error {
 	if err != nil || row == 0 || topic == "" {
 		return err
 	}
+	v, _ := tx.limit(in, 0)
+	if v == unheard {
+		return nil
+	}
 	if ok, err := tx.first(in); !ok || err != nil {
 		return err
 	}
@@ -602,6 +613,9 @@ func (tx *Tx) reacted(in *Incoming, here *Room, late bool) error {
 		return err
 	} else if p.Thread != "" {
 		t.thread = p.Thread
+	}
+	if v == warned {
+		return t.Done(TooMany{})
 	}
 	return t.attempt(func() error {
 		if topic != topicDialogue {
@@ -635,6 +649,9 @@ func (tx *Tx) edited(in *Incoming, here *Room) error {
 		if field == "" {
 			continue
 		}
+		if v, _ := tx.limit(in, 0); v != heard {
+			return nil
+		}
 		if ok, err := tx.first(in); !ok || err != nil {
 			return err
 		}
@@ -666,6 +683,9 @@ func (tx *Tx) deleted(in *Incoming, here *Room) error {
 	person, err := tx.personAt(in.Adapter, in.Person)
 	if err != nil || person == nil {
 		return err
+	}
+	if v, _ := tx.limit(in, 0); v != heard {
+		return nil
 	}
 	t, err := tx.turn(in, here, person, "")
 	if err != nil || t.Member == nil || t.Member.Ignored || rec.Author != person.ID && !t.Moderator() {

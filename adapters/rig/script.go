@@ -41,7 +41,7 @@ type act struct {
 
 // directives says how many words each takes, without the key=value pairs.
 var directives = map[string]struct{ min, max int }{
-	"clock": {1, 1}, "seed": {1, 1}, "advance": {1, 1}, "stop": {0, 0}, "restart": {0, 0},
+	"clock": {1, 1}, "seed": {1, 1}, "limits": {0, 0}, "advance": {1, 1}, "stop": {0, 0}, "restart": {0, 0},
 	"network": {1, 1}, "room": {1, 2}, "invite": {1, 2}, "join": {2, 2}, "leave": {2, 2}, "promote": {2, 2}, "demote": {2, 2},
 	"remove": {1, 1}, "upgrade": {1, 1},
 	"down": {2, 2}, "slow": {2, 2}, "refuse": {3, 3}, "limit": {2, 2}, "nokey": {1, 1}, "key": {1, 1},
@@ -174,7 +174,7 @@ func parseDirective(text string) (act, error) {
 		return a, fmt.Errorf("@%s takes %d to %d words, not %d", a.directive, takes.min, takes.max, len(a.words))
 	}
 	known := map[string][]string{
-		"network": {"like"}, "invite": {"by", "on", "members"},
+		"limits": {"person", "room"}, "network": {"like"}, "invite": {"by", "on", "members"},
 		"room": {"on", "lang", "tz", "chapter", "members", "follows"},
 	}[a.directive]
 	for key := range a.opts {

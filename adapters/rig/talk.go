@@ -98,10 +98,11 @@ type player struct {
 	drawn  []byte // the state of rand at the last commit: what is handled again after a crash draws the same
 	calm   bool   // no crash now
 
-	away  bool     // the bot is stopped, until @restart
-	cause []string // ids of what the line being played said or answered
-	spoke bool     // the bot did something because of the line before
-	wrong []error  // each @silence that was none, and errors of the engine
+	limits bot.Limits
+	away   bool     // the bot is stopped, until @restart
+	cause  []string // ids of what the line being played said or answered
+	spoke  bool     // the bot did something because of the line before
+	wrong  []error  // each @silence that was none, and errors of the engine
 }
 
 // place is a room as the script knows it.
@@ -207,7 +208,7 @@ func (p *player) start() error {
 	}
 	p.becalm(true)
 	p.engine, err = bot.Open(bot.Config{Dir: p.opts.Dir, Name: "Starling", Lang: "en", Clock: p.clock, Rand: p.rand, Log: p.opts.Log,
-		Messages: reg, Locales: bundle, Fault: p.fault, NoSync: true}, caps...)
+		Messages: reg, Locales: bundle, Limits: p.limits, Fault: p.fault, NoSync: true}, caps...)
 	p.becalm(false)
 	if err != nil {
 		p.engine = nil
@@ -382,6 +383,20 @@ func (p *player) act(a act) error {
 			return errors.New("@seed takes a number and comes before all that happens")
 		}
 		p.seed(n)
+		return nil
+	case "limits":
+		if p.engine != nil {
+			return errors.New("@limits comes before all that happens")
+		}
+		for key, into := range map[string]*int{"person": &p.limits.Person, "room": &p.limits.Room} {
+			if v, ok := a.opts[key]; ok {
+				n, err := strconv.Atoi(v)
+				if err != nil {
+					return fmt.Errorf("@limits %s= takes a number", key)
+				}
+				*into = n
+			}
+		}
 		return nil
 	case "stop":
 		p.away = true

@@ -31,6 +31,7 @@ type BotConfig struct {
 	Password string   // of that account
 	Invite   []string // who may invite it
 	Level    string   // of the log; "" = info
+	Limits   bool     // with the limits that it ships with; else it answers however much is asked
 }
 
 // NewStarling writes a configuration below dir and logs the bot in, as README says.
@@ -52,6 +53,9 @@ func NewStarling(ctx context.Context, dir string, c BotConfig) (*Starling, error
 	s := &Starling{ID: c.User, Dir: dir, binary: binary}
 	config := fmt.Sprintf("[state]\ndir = %q\n[matrix]\nuser = %q\nhomeserver = %q\ninvite = [%s]\n[log]\nlevel = %q\n",
 		filepath.Join(dir, "var"), c.User, c.URL, strings.Join(quoted, ", "), c.Level)
+	if !c.Limits {
+		config += "[limits]\nperson_per_minute = 0\nroom_per_minute = 0\n"
+	}
 	if err := os.WriteFile(s.config(), []byte(config), 0o600); err != nil {
 		return nil, err
 	}
