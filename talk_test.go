@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,6 +70,9 @@ func loadOnce(reg *locales.Registry) (*locales.Bundle, error) {
 	return entries.bundle, entries.err
 }
 
+// logged is how much all of them logged.
+var logged atomic.Int64
+
 // TestTalk plays every conversation of the house on the rig. To change what one wants: go test -run TestTalk . -update
 func TestTalk(t *testing.T) {
 	files := conversations(t)
@@ -91,6 +95,9 @@ func TestTalk(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() { // after the last has ended
+		if logged.Load() == 0 {
+			t.Error("nothing was logged in any of them: is the log that was searched the bot's?")
+		}
 		fmt.Printf("talk: %d conversations played on the rig, %d of them fit for real servers\n", len(files), plain)
 	})
 	if len(files) < leastConversations || plain < leastPlain {
@@ -102,11 +109,15 @@ func TestTalk(t *testing.T) {
 func playOne(t *testing.T, name string, a *rig.Archive) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	var out bytes.Buffer
-	err := rig.Play(ctx, strings.NewReader(a.Talk), &out, talkOptions(t, a))
+	var out, log bytes.Buffer
+	o := talkOptions(t, a)
+	o.Log = zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.TraceLevel)
+	err := rig.Play(ctx, strings.NewReader(a.Talk), &out, o)
 	got := out.String()
+	checkLog(t, a.Talk, log.String())
+	logged.Add(int64(log.Len()))
 	if err != nil {
-		t.Errorf("%s: %v", name, err)
+		t.Errorf("%s: %v\n%s", name, err, log.String())
 	}
 	if got == a.Want {
 		return
