@@ -15,11 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"starling/adapters/rig"
 	"starling/bot"
-	"starling/locales"
 )
 
 // authorisationFile says who gets what where; its head explains how it is read.
@@ -352,38 +349,13 @@ func (s *settled) settle() {
 
 // playAll plays all cells side by side on one engine: each step of all, then the next.
 func playAll(t *testing.T, cells []*cell) {
-	clock := rig.NewClock(time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC))
-	net := rig.NewNetwork("matrix", rig.LikeMatrix(), clock, nil)
-	caps, err := content(defaultConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry := locales.NewRegistry()
-	bot.Messages(registry, caps...)
-	bundle, err := loadOnce(registry)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := bot.Open(bot.Config{Dir: t.TempDir(), Name: "Starling", Lang: "en", Clock: clock, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel),
-		Messages: registry, Locales: bundle, NoSync: true}, caps...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- e.Run(ctx, net) }()
-	s := &settled{t, e, net, clock}
-	defer func() {
-		cancel()
-		if err := errors.Join(<-ended, e.Close()); err != nil {
-			t.Error(err)
-		}
-	}()
+	s := onRig(t, nil)
+	net := s.net
 	longest := 0
 	for batch := range slices.Chunk(cells, 100) {
 		s.do(func(tx *bot.Tx) error {
 			for _, c := range batch {
-				if err := c.setUp(tx, net, clock.Now()); err != nil {
+				if err := c.setUp(tx, net, s.clock.Now()); err != nil {
 					return fmt.Errorf("line %d, %s in %s: %w", c.deed.line, c.role, c.kind, err)
 				}
 			}
@@ -426,9 +398,6 @@ func playAll(t *testing.T, cells []*cell) {
 		s.settle()
 	}
 	s.do(func(tx *bot.Tx) error { return gather(tx, cells, last) })
-	if n := e.Status().Errors; n > 0 {
-		t.Errorf("%d errors of the engine", n)
-	}
 }
 
 func (s *settled) do(do func(*bot.Tx) error) {

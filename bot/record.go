@@ -287,13 +287,21 @@ func (tx *Tx) List(room *Room, kind, state string) ([]*Record, error) {
 	return tx.records(where, kind, state, room.ID, room.Chapter)
 }
 
-// Shown gives the records of a kind and state that other chapters shared with a room and that it was shown, the newest first.
+// Shown gives the records of a kind and state that a room was shown by other chapters that it hears, the newest first.
 func (tx *Tx) Shown(room *Room, kind, state string) ([]*Record, error) {
-	return tx.records(`r.latest AND b.body IS NOT NULL AND r.kind = $1 AND r.state = $2 AND r.room <> $3 AND (r.chapter = '' OR r.chapter <> $4)
-		AND EXISTS (SELECT 1 FROM outbox o WHERE o.record = r.id AND o.room = $3 AND o.state = 1) ORDER BY r.id DESC`, kind, state, room.ID, room.Chapter)
+	return tx.records(`r.latest AND b.body IS NOT NULL AND r.kind = $1 AND r.state = $2 AND r.room <> $3 AND r.chapter <> $4 AND `+shownTo("$3")+` ORDER BY r.id DESC`,
+		kind, state, room.ID, room.Chapter)
 }
 
-// FindRecords finds what a typed code can mean in a room: its own records, its chapter's, and what was shown to it.
+// shownTo is the condition that a room was shown a record of another chapter, and still hears that chapter: who has ended it, on
+// either side, has ended all of it.
+func shownTo(room string) string {
+	return `EXISTS (SELECT 1 FROM follows f WHERE f.room = ` + room + ` AND f.chapter = r.chapter AND f.active)
+		AND EXISTS (SELECT 1 FROM outbox o WHERE o.record = r.id AND o.room = ` + room + ` AND o.state = 1)`
+}
+
+// FindRecords finds what a typed code can mean in a room: its own records, its chapter's, and what it was shown by chapters that it
+// hears.
 func (tx *Tx) FindRecords(room *Room, typed string, kinds ...string) ([]*Record, error) {
 	letter, digits := readCode(typed)
 	if digits == "" {
@@ -317,7 +325,7 @@ func (tx *Tx) FindRecords(room *Room, typed string, kinds ...string) ([]*Record,
 		// What was typed may be longer than the code (then it is checked below) or shorter.
 		short := l + "-" + digits[:4]
 		found, err := tx.records(`r.latest AND b.body IS NOT NULL AND r.code >= $1 AND r.code <= $4 AND
-			(r.room = $2 OR r.chapter <> '' AND r.chapter = $3 OR EXISTS (SELECT 1 FROM outbox o WHERE o.record = r.id AND o.room = $2 AND o.state = 1)) ORDER BY r.id`,
+			(r.room = $2 OR r.chapter <> '' AND r.chapter = $3 OR `+shownTo("$2")+`) ORDER BY r.id`,
 			short, room.ID, room.Chapter, short+"ZZZZZZZZ")
 		if err != nil {
 			return nil, err
