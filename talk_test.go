@@ -70,8 +70,8 @@ func loadOnce(reg *locales.Registry) (*locales.Bundle, error) {
 	return entries.bundle, entries.err
 }
 
-// logged is how much all of them logged.
-var logged atomic.Int64
+// played is how many conversations were played, logged how much all of them logged.
+var played, logged atomic.Int64
 
 // TestTalk plays every conversation of the house on the rig. To change what one wants: go test -run TestTalk . -update
 func TestTalk(t *testing.T) {
@@ -95,7 +95,7 @@ func TestTalk(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() { // after the last has ended
-		if logged.Load() == 0 {
+		if int(played.Load()) == len(files) && logged.Load() == 0 {
 			t.Error("nothing was logged in any of them: is the log that was searched the bot's?")
 		}
 		fmt.Printf("talk: %d conversations played on the rig, %d of them fit for real servers\n", len(files), plain)
@@ -115,6 +115,7 @@ func playOne(t *testing.T, name string, a *rig.Archive) {
 	err := rig.Play(ctx, strings.NewReader(a.Talk), &out, o)
 	got := out.String()
 	checkLog(t, a.Talk, log.String())
+	played.Add(1)
 	logged.Add(int64(log.Len()))
 	if err != nil {
 		t.Errorf("%s: %v\n%s", name, err, log.String())

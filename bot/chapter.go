@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -108,11 +109,31 @@ func (tx *Tx) SaveChapter(c *Chapter) error {
 		tx.Hash("chapter", markup.Fold(c.Name)), tx.Seal("chapters", "name", c.ID, c.Name), c.Room, c.Listed, c.Open, c.ID)
 }
 
+// nameTaken is whether another chapter has that name, or has it without what looks like the mark that tells two names apart.
 func (tx *Tx) nameTaken(c *Chapter) (bool, error) {
-	if markup.Fold(c.Name) == "" {
-		return true, nil
+	for _, name := range []string{c.Name, marked.ReplaceAllString(markup.Digits(c.Name), "")} {
+		if markup.Fold(name) == "" {
+			return name == c.Name, nil
+		}
+		taken, err := tx.One(`SELECT 1 FROM chapters WHERE name_hash = $1 AND id <> $2`, []any{tx.Hash("chapter", markup.Fold(name)), c.ID}, new(int))
+		if err != nil || taken {
+			return taken, err
+		}
 	}
-	return tx.One(`SELECT 1 FROM chapters WHERE name_hash = $1 AND id <> $2`, []any{tx.Hash("chapter", markup.Fold(c.Name)), c.ID}, new(int))
+	return false, nil
+}
+
+// marked finds what could be taken for a mark at the end of a name.
+var marked = regexp.MustCompile(`(?i)[^\pL\pN]+[0-9a-f]{4}[^\pL\pN]*$`)
+
+// IsMyName is whether a name could be taken for the bot's own.
+func (t *Turn) IsMyName(name string) bool {
+	for _, mine := range []string{t.e.cfg.Name, "Starling"} {
+		if markup.Fold(name) == markup.Fold(mine) {
+			return true
+		}
+	}
+	return false
 }
 
 // LeaveChapter takes a room out of its chapter. A chapter without a room is gone: nobody follows it any more.

@@ -326,7 +326,7 @@ func (tx *Tx) personAt(adapter, address string) (*Person, error) {
 
 // Meet gives the person with this address and makes her known; name, when there is one, is what the network calls her now.
 func (tx *Tx) Meet(adapter, address, name string) (*Person, error) {
-	name = markup.Truncate(markup.Clean(name), 60)
+	name = markup.Truncate(markup.Line(name), 60)
 	p, err := tx.personAt(adapter, address)
 	if err != nil {
 		return nil, err

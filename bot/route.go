@@ -730,7 +730,7 @@ func (tx *Tx) roomChanged(in *Incoming) error {
 	if c.Joined {
 		r.Encrypted = r.Encrypted || c.Encrypted
 		r.Direct = c.Direct
-		if name := markup.Truncate(markup.Clean(c.Name), 80); name != "" && !c.Direct { // that of a direct chat is a person's
+		if name := markup.Truncate(markup.Line(c.Name), 80); name != "" && !c.Direct { // that of a direct chat is a person's
 			r.Name = name
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 type (
-	// Named says what the chapter is called now; NameTaken that another is called so, UnfitName that nobody could read it,
+	// Named says what the chapter is called now; NameTaken that another is called so, UnfitName that nobody could read it, MyName that it is the bot's,
 	// NotSpeaking that this room may not decide that.
 	Named     struct{ Name string }
 	NameTaken struct {
@@ -23,6 +23,7 @@ type (
 		Join locales.Safe // the command that asks to join that chapter; "" where that makes no sense
 	}
 	UnfitName   struct{ Max int }
+	MyName      struct{}
 	NotSpeaking struct{ Chapter string }
 	// NoChapter and InChapter: why a room cannot leave or join.
 	NoChapter struct{}
@@ -72,9 +73,19 @@ type (
 // maxName is how many characters the name of a chapter may have.
 const maxName = 60
 
-// chapterName makes one line of what was typed, and refuses what cannot be told from other names.
-func chapterName(text string) (string, error) {
-	name := strings.Join(strings.Fields(text), " ")
+// chapterName makes one line of what was typed, without the signs that the bot sets itself, and refuses what cannot be told from
+// other names.
+func chapterName(t *bot.Turn, text string) (string, error) {
+	name := strings.ReplaceAll(markup.Line(text), " · ", " ")
+	name = markup.Line(strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.So, unicode.Sk, unicode.Me) { // no buttons, no mark of an alert
+			return -1
+		}
+		return r
+	}, name))
+	if t.IsMyName(name) {
+		return "", bot.Refuse(MyName{})
+	}
 	if len([]rune(name)) > maxName || !strings.ContainsFunc(name, unicode.IsLetter) || markup.Fold(name) == "" {
 		return "", bot.Refuse(UnfitName{Max: maxName})
 	}
@@ -82,7 +93,7 @@ func chapterName(text string) (string, error) {
 }
 
 func name(t *bot.Turn, a bot.Args) error {
-	name, err := chapterName(a.Text("name"))
+	name, err := chapterName(t, a.Text("name"))
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ var messages = []any{
 	Ignored{}, Heeded{}, IgnoredPeople{}, CannotIgnore{},
 	AskLanguage{}, AskChapter{}, ChapterHint{}, NameKnown{}, AskPart{}, JoinIt{}, AnotherName{}, AskCity{}, CityHint{}, AskWhichCity{}, Place{}, SoFar{}, Ready{},
 	Greeting{}, DirectGreeting{}, Again{}, AlreadySet{},
-	Named{}, NameTaken{}, UnfitName{}, NotSpeaking{}, NoChapter{}, InChapter{}, JoinAsked{}, AlreadyAsked{}, NobodyThere{},
+	Named{}, NameTaken{}, UnfitName{}, MyName{}, NotSpeaking{}, NoChapter{}, InChapter{}, JoinAsked{}, AlreadyAsked{}, NobodyThere{},
 	JoinQuestion{}, JoinGranted{}, JoinDenied{}, LetIn{}, KeptOut{}, NotAsked{}, LeaveQuestion{}, LeftChapter{}, GoodbyeQuestion{}, Goodbye{},
 	Mine{}, NothingKept{}, MyLanguage{}, MyZone{},
 }

@@ -92,7 +92,7 @@ func chapterStep(d bot.Draft, now *bot.Chapter) bot.Step {
 		if now == nil && isNo(t, text) {
 			return "", nil
 		}
-		name, err := chapterName(text)
+		name, err := chapterName(t, text)
 		if err != nil {
 			return "", err
 		}

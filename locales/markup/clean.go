@@ -34,6 +34,9 @@ func Clean(s string) string {
 	}
 }
 
+// Line is Clean on one line: for names, which could otherwise bring lines of their own into what is said.
+func Line(s string) string { return strings.Join(strings.Fields(Clean(s)), " ") }
+
 // dropTricks takes out what is invisible, and marks beyond the limits.
 func dropTricks(s string) string {
 	runes := []rune(s)
