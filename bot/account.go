@@ -8,6 +8,8 @@ const (
 	limitedFor = time.Minute
 	// slowCall is how long a call may take before, on such an account, another goes beside it.
 	slowCall = 3 * time.Second
+	// reckoned is how long after the beginning of a call a network may say how long to wait.
+	reckoned = 100 * time.Millisecond
 )
 
 // account is how a network's account may send just now. While it is short, calls go one at a time, the most urgent first; the
@@ -28,9 +30,10 @@ func (d *dispatcher) account(adapter string) *account {
 	return a
 }
 
-// refused notes that the network wants no more calls from the account; the caller holds the lock.
-func (a *account) refused(now time.Time, after time.Duration) (wait time.Duration) {
-	if wait = after; after == 0 {
+// refused notes that the network wants no more calls from the account; the caller holds the lock. How long to wait was reckoned
+// soon after the call began: Synapse holds a refusal back for half a second, which need not be waited for twice.
+func (a *account) refused(began, now time.Time, after time.Duration) (wait time.Duration) {
+	if wait = min(after, began.Add(after+reckoned).Sub(now)); after == 0 {
 		wait = min(firstBackoff<<min(a.refusals, 10), longestBackoff)
 	}
 	a.refusals++

@@ -343,6 +343,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, sendTimeout)
 	var id string
+	began := d.e.clock.Now()
 	err = guard(func() (err error) { id, err = a.Send(ctx, out); return err })
 	cancel()
 	if d.e.fault("after-send") {
@@ -377,7 +378,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 		return d.store(w, func(tx *Tx) error { return tx.undeliverable(w, known.Gone) })
 	}
 	if d.ctx.Err() == nil {
-		d.retry(w, a, known)
+		d.retry(w, a, known, began)
 	}
 	return false
 }
@@ -399,11 +400,11 @@ func (d *dispatcher) later(w *waiting) {
 }
 
 // retry sets when a row is tried again: exponential with jitter, or as the network said.
-func (d *dispatcher) retry(w *waiting, a Adapter, err *SendError) {
+func (d *dispatcher) retry(w *waiting, a Adapter, err *SendError, began time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err.Account {
-		wait := d.account(a.Name()).refused(d.e.clock.Now(), err.After)
+		wait := d.account(a.Name()).refused(began, d.e.clock.Now(), err.After)
 		d.e.log.Info().Str("error", unquoted(err)).Int64("row", int64(w.id)).Dur("wait", wait).Msg("the account has to wait")
 		return
 	}

@@ -25,7 +25,7 @@ const (
 
 // world is the real bot on a stand-in homeserver.
 type world struct {
-	b      *testing.B
+	b      testing.TB
 	ctx    context.Context
 	server *standin.Server
 	url    string
@@ -33,7 +33,7 @@ type world struct {
 	id     string // the bot's
 }
 
-func newWorld(b *testing.B, options standin.Options) *world {
+func newWorld(b testing.TB, options standin.Options) *world {
 	b.Helper()
 	w := &world{b: b, ctx: b.Context(), server: standin.New(options), id: "@" + botUser + ":" + standin.Name}
 	url, stop, err := w.server.Listen("")

@@ -25,6 +25,8 @@ type refusal struct {
 	code    string
 	message string
 	after   time.Duration // retry_after_ms
+	limited bool          // by Limit
+	pause   time.Duration // before it is said
 }
 
 func (r *refusal) Error() string { return r.code + ": " + r.message }
@@ -158,6 +160,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, op string, open b
 		}
 	}
 	answer, err := s.answer(in, handle)
+	var refused *refusal
+	if errors.As(err, &refused) && pause(r.Context(), refused.pause) != nil {
+		return
+	}
 	if fault.Kind == DropAnswer {
 		panic(http.ErrAbortHandler)
 	}
@@ -171,10 +177,10 @@ func (s *Server) answer(in *request, handle handler) (any, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.options.Rate > 0 && (in.Op == "send" || in.Op == "redact" || in.Op == "state") {
-		if wait := s.account(in.user).bucket.take(s.now(), s.options.Rate, s.options.Burst); wait > 0 {
+	if l := s.options.Limit; l.Rate > 0 && (in.Op == "send" || in.Op == "redact" || in.Op == "state") {
+		if wait, ok := s.account(in.user).meter.take(s.now(), l); !ok {
 			s.stats.Limited++
-			return nil, &refusal{status: http.StatusTooManyRequests, code: "M_LIMIT_EXCEEDED", message: "too many requests", after: wait}
+			return nil, &refusal{status: http.StatusTooManyRequests, code: "M_LIMIT_EXCEEDED", message: "too many requests", after: wait, limited: true, pause: l.Pause}
 		}
 	}
 	return handle(s, in)
@@ -203,8 +209,8 @@ func reply(w http.ResponseWriter, answer any, err error) {
 			refused = &refusal{status: http.StatusBadRequest, code: "M_BAD_JSON", message: err.Error()}
 		}
 		body := map[string]any{"errcode": refused.code, "error": refused.message}
-		if refused.after > 0 {
-			body["retry_after_ms"] = refused.after.Milliseconds() + 1
+		if refused.limited {
+			body["retry_after_ms"] = refused.after.Milliseconds()
 		}
 		w.WriteHeader(refused.status)
 		answer = body

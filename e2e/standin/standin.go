@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -31,10 +30,8 @@ const (
 type Options struct {
 	// Delay is how long every call takes, beside a sync's own wait.
 	Delay time.Duration
-	// Rate and Burst limit what one account sends (messages, redactions, state), as Synapse's rc_message does (0.2 a
-	// second, burst 10): beyond it the answer is 429 with retry_after_ms. Rate 0 is no limit.
-	Rate  float64
-	Burst int
+	// Limit is what one account may send; beyond it the answer is 429 with retry_after_ms.
+	Limit Limit
 	// Fault, if set, is asked before every call. It may be called from many goroutines at once.
 	Fault func(Call) Fault
 }
@@ -89,7 +86,7 @@ type Stats struct {
 	Calls    map[string]int // by Call.Op
 	Unknown  map[string]int // requests that it does not know, by method and path
 	Repeated int            // sends whose transaction id had come before
-	Limited  int            // answers with status 429 by Rate
+	Limited  int            // answers with status 429 by Limit
 	InFlight int            // the most calls at once, without syncs
 }
 
@@ -129,7 +126,7 @@ type account struct {
 	devices  map[string]json.RawMessage // device keys
 	cross    map[string]json.RawMessage // cross-signing keys by usage
 	oneTime  map[string]int             // one-time keys left, by algorithm
-	bucket   bucket
+	meter    meter
 }
 
 // New makes a server without accounts and rooms. It is an http.Handler; Listen serves it.
@@ -381,25 +378,4 @@ func (s *Server) remember(txn, event string) {
 		s.oldTxns, s.txns = s.txns, make(map[string]string)
 	}
 	s.txns[txn] = event
-}
-
-// bucket is a token bucket: it fills at a rate up to burst, and each call takes one.
-type bucket struct {
-	level float64
-	at    time.Time
-}
-
-// take returns how long to wait before the next try, 0 when the call may go.
-func (b *bucket) take(now time.Time, rate float64, burst int) time.Duration {
-	if b.at.IsZero() {
-		b.level = float64(burst)
-	} else {
-		b.level = math.Min(float64(burst), b.level+now.Sub(b.at).Seconds()*rate)
-	}
-	b.at = now
-	if b.level < 1 {
-		return time.Duration((1 - b.level) / rate * float64(time.Second))
-	}
-	b.level--
-	return 0
 }

@@ -248,7 +248,7 @@ func TestCallsTakeTheDelayAndGoSideBySide(t *testing.T) {
 }
 
 func TestRateLimitSaysWhenToComeBack(t *testing.T) {
-	s, client := start(t, Options{Rate: 0.2, Burst: 10})
+	s, client := start(t, Options{Limit: Limit{Rate: 0.2, Burst: 10}})
 	now := time.Now()
 	s.now = func() time.Time { return now }
 	room := id.RoomID(s.Room("one", map[string]int{client.UserID.String(): 0}))
@@ -263,10 +263,10 @@ func TestRateLimitSaysWhenToComeBack(t *testing.T) {
 	if !errors.As(err, &refused) || refused.RespError == nil || refused.RespError.ErrCode != "M_LIMIT_EXCEEDED" {
 		t.Fatalf("the eleventh message: %v, want M_LIMIT_EXCEEDED", err)
 	}
-	if after := refused.RespError.ExtraData["retry_after_ms"]; after != 5001.0 {
-		t.Errorf("retry_after_ms %v, want 5001", after)
+	if after := refused.RespError.ExtraData["retry_after_ms"]; after != 5000.0 {
+		t.Errorf("retry_after_ms %v, want 5000", after)
 	}
-	now = now.Add(5001 * time.Millisecond)
+	now = now.Add(5000 * time.Millisecond)
 	if _, err := client.SendText(t.Context(), room, "again"); err != nil {
 		t.Error(err)
 	}
@@ -336,5 +336,33 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 	}
 	if _, ok := s.remembered(fmt.Sprint(2*maxTxns - 1)); !ok {
 		t.Error("the newest transaction id is forgotten")
+	}
+}
+
+// TestTheMeterIsSynapses holds it to what Synapse's own tests say of its limiter, and to what its defaults mean.
+func TestTheMeterIsSynapses(t *testing.T) {
+	start := time.Now()
+	var m meter
+	at := func(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
+	slow := Limit{Rate: 0.1, Burst: 1}
+	for _, c := range []struct {
+		at, next float64
+		ok       bool
+	}{{0, 0, true}, {5, 5, false}, {10, 0, true}, {10.5, 9.5, false}, {60, 0, true}} {
+		wait, ok := m.take(at(c.at), slow)
+		if ok != c.ok || wait != time.Duration(c.next*float64(time.Second)) {
+			t.Errorf("at %v: %v %v, want %v %vs", c.at, ok, wait, c.ok, c.next)
+		}
+	}
+	// As it ships: ten at once, then one in five seconds; refusals cost nothing.
+	var sent []float64
+	m = meter{}
+	for s := 0.0; len(sent) < 15; s += 0.25 {
+		if _, ok := m.take(at(s), Synapse()); ok {
+			sent = append(sent, s)
+		}
+	}
+	if sent[9] != 2.25 || sent[10] != 5 || sent[14] != 25 {
+		t.Errorf("sent at %v", sent)
 	}
 }

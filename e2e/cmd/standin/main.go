@@ -18,8 +18,8 @@ func main() {
 	rooms := flag.Int("rooms", 3, "rooms into which the bot is invited, by @ana:"+standin.Name)
 	var options standin.Options
 	flag.DurationVar(&options.Delay, "delay", 0, "how long every call takes, e.g. 20ms")
-	flag.Float64Var(&options.Rate, "rate", 0, "sends a second that an account may make (Synapse: 0.2); 0 = any")
-	flag.IntVar(&options.Burst, "burst", 10, "sends that it may make at once")
+	flag.Float64Var(&options.Limit.Rate, "rate", 0, "sends a second that an account may make (Synapse: 0.2); 0 = any")
+	flag.IntVar(&options.Limit.Burst, "burst", 10, "sends that it may make at once")
 	flag.Parse()
 
 	server := standin.New(options)
