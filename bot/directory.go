@@ -77,6 +77,7 @@ type Tx struct {
 	ctx context.Context
 	now time.Time
 
+	meant bool     // what is handled is for the bot
 	batch *overlay // what earlier work in the same commit changed
 	overlay
 }

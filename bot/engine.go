@@ -93,6 +93,7 @@ type Engine struct {
 	adapters map[string]Adapter
 	out      *dispatcher
 	limiter  *limiter
+	unstored map[RoomID]bool // told that nothing can be stored; under mu
 	jobs     *jobRunner
 
 	work      chan *task
@@ -109,6 +110,7 @@ type Engine struct {
 	stopped   chan struct{} // closed when nothing is done any more
 	once      sync.Once
 	wg        sync.WaitGroup // all that hands in work
+	lookAgain time.Duration  // how long it sleeps at most for a timer; 0 = as long as it takes
 	timer     func()         // stops the clock's call for the next due timer
 }
 
@@ -139,6 +141,10 @@ func Open(cfg Config, caps ...Capability) (*Engine, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
+	var look time.Duration
+	if _, wall := cfg.Clock.(WallClock); wall {
+		look = lookAgain
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the state directory cannot be made: %w", err)
 	}
@@ -146,7 +152,7 @@ func Open(cfg Config, caps ...Capability) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, log: cfg.Log, clock: cfg.Clock, lock: lock, ids: map[string]int64{}, kept: map[string]int64{}, caps: caps, limiter: newLimiter(cfg.Limits),
+	e := &Engine{cfg: cfg, log: cfg.Log, clock: cfg.Clock, lock: lock, ids: map[string]int64{}, kept: map[string]int64{}, caps: caps, limiter: newLimiter(cfg.Limits), unstored: map[RoomID]bool{}, lookAgain: look,
 		adapters: map[string]Adapter{}, work: make(chan *task, 4096), changed: make(chan struct{}), ending: make(chan struct{}), stopped: make(chan struct{})}
 	if err := e.open(); err != nil {
 		e.Close()
@@ -244,7 +250,7 @@ func (e *Engine) load(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := tx.schedule(timerExpire, "", 0, tx.now.Add(time.Hour), false); err != nil {
+		if err := tx.schedule(timerExpire, "", 0, tx.now.Add(eraseEvery), false); err != nil {
 			return err
 		}
 		return e.out.load(tx)
@@ -527,6 +533,9 @@ func (e *Engine) commit(batch []*task) {
 		e.cache.publish(all.rooms, all.people)
 		e.out.add(all.queued, all.dropped, all.rewritten)
 		e.out.settle(all.settled)
+		if len(all.charged) > 0 {
+			e.stored()
+		}
 	case !errors.Is(err, ErrStopped):
 		err = fmt.Errorf("%w: %w", errStore, err)
 	}

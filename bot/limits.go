@@ -129,6 +129,7 @@ func (l *limiter) prune(now time.Time) {
 // limit counts something that a person said to the bot, and in a room where that is not 0, before anything is written because of
 // it: what is not heard costs no more than ordinary talk.
 func (tx *Tx) limit(in *Incoming, room RoomID) (v verdict, forRoom bool) {
+	tx.meant = true
 	l := tx.e.limiter
 	sent := in.Sent
 	if sent.IsZero() || sent.After(tx.now) {

@@ -263,7 +263,7 @@ func (tx *Tx) EditCounter(row RowID, msg any) error {
 	}
 	opts := []PostOption{WithPriority(PriorityDecoration), func(p *post) { p.lane = counterLane(row) }}
 	if last != 0 {
-		opts = append(opts, NotBefore(fromMillis(last).Add(editPause)))
+		opts = append(opts, NotBefore(fromMillis(min(last, tx.now.UnixMilli())).Add(editPause))) // the clock may have been put back
 	}
 	return tx.Edit(row, msg, opts...)
 }

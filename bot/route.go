@@ -29,7 +29,7 @@ type inbox struct {
 // Deliver hands over what was received, in order, and returns when all that matters in it is stored. What the engine itself
 // stumbles over is logged and not asked for again: it would stumble each time.
 func (b inbox) Deliver(ctx context.Context, in ...Incoming) error {
-	done := make([]<-chan error, len(in))
+	done := make([]handed, len(in))
 	for i := range in {
 		if in[i].Kind != KindEcho || b.e.out.waits(in[i].Target) != nil {
 			done[i] = b.hand(in[i], false)
@@ -38,10 +38,10 @@ func (b inbox) Deliver(ctx context.Context, in ...Incoming) error {
 	var failed error
 	var short context.Context
 	for i, d := range done {
-		if d == nil {
+		if d.done == nil {
 			continue // an echo of what is known to have arrived
 		}
-		err := b.wait(ctx, d)
+		err := b.wait(ctx, d.done)
 		if errors.Is(err, errEarly) {
 			if short == nil { // for all of them together
 				var cancel func()
@@ -51,19 +51,35 @@ func (b inbox) Deliver(ctx context.Context, in ...Incoming) error {
 			_ = b.e.Wait(short, func(Status) bool {
 				return !b.e.out.arriving(b.adapter, in[i].Room, cmp.Or(in[i].Target, in[i].ReplyTo))
 			}) // or not: it is looked at again now
-			err = b.wait(ctx, b.hand(in[i], true))
+			done[i] = b.hand(in[i], true)
+			err = b.wait(ctx, done[i].done)
 		}
 		if err != nil && (ours(err) || ctx.Err() != nil) {
 			failed = errors.Join(failed, err)
+			if ctx.Err() == nil && !errors.Is(err, ErrStopped) && (*done[i].meant || b.e.isCommand(in[i])) {
+				b.e.cannotStore(b.adapter, in[i])
+			}
 		}
 	}
 	return failed
 }
 
 // hand gives one thing to the writer; late says that what it is about had its time to arrive.
-func (b inbox) hand(in Incoming, late bool) <-chan error {
+func (b inbox) hand(in Incoming, late bool) handed {
 	in.Adapter = b.adapter
-	return b.e.submit("incoming "+string(in.Kind), func(tx *Tx) error { return tx.receive(&in, late) })
+	meant := new(bool)
+	done := b.e.submit("incoming "+string(in.Kind), func(tx *Tx) error {
+		defer func() { *meant = tx.meant }()
+		once := in // handling changes it
+		return tx.receive(&once, late)
+	})
+	return handed{done, meant}
+}
+
+// handed is something that the writer has to handle; meant says, once it is done, whether it was for the bot.
+type handed struct {
+	done  <-chan error
+	meant *bool
 }
 
 func (b inbox) wait(ctx context.Context, done <-chan error) error {

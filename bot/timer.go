@@ -8,7 +8,10 @@ import (
 	"time"
 )
 
-const timerExpire = "bot.expire"
+const (
+	timerExpire = "bot.expire"
+	eraseEvery  = time.Hour
+)
 
 // At calls the timer handler kind with ref when the time has come, once, about this turn's room. A second call with the same kind
 // and ref moves it.
@@ -46,7 +49,19 @@ func (e *Engine) rearm(least time.Duration) {
 	if next == 0 || !e.running || e.over() {
 		return
 	}
-	e.timer = e.clock.AfterFunc(max(least, time.UnixMilli(next).Sub(e.clock.Now())), func() {
+	wait := max(least, time.UnixMilli(next).Sub(e.clock.Now()))
+	if e.lookAgain > 0 {
+		wait = min(wait, e.lookAgain)
+	}
+	e.timer = e.clock.AfterFunc(wait, func() {
+		if now := e.clock.Now(); now.UnixMilli() < next {
+			if time.UnixMilli(next).Sub(now) > eraseEvery+lookAgain { // there is always something due within that time
+				e.submit("the clock was set back", func(tx *Tx) error { return tx.schedule(timerExpire, "", 0, tx.now, true) })
+				return
+			}
+			e.rearm(0)
+			return
+		}
 		t := e.task("due", (*Tx).due)
 		t.failed = func(error) { e.rearm(storeAgain) }
 		e.hand(t)
@@ -103,13 +118,18 @@ func (tx *Tx) ring(about RoomID, ref string, due time.Time, h func(*Turn, string
 
 // expireDue erases what is past its time, every hour, in every table. A table that fails keeps no other from it.
 func expireDue(t *Turn, _ string) error {
+	if ok, err := t.mayErase(); err != nil {
+		return err
+	} else if !ok {
+		return t.schedule(timerExpire, "", 0, t.now.Add(eraseEvery), true)
+	}
 	for _, table := range t.e.Tables() {
 		expire := func() error { return table.Expire(t.ctx, t.Tx, t.now) }
 		if err := t.try("what is past its time could not be erased", table.Name, func() error { return t.attempt(expire) }); err != nil {
 			return err
 		}
 	}
-	return t.schedule(timerExpire, "", 0, t.now.Add(time.Hour), true)
+	return t.schedule(timerExpire, "", 0, t.now.Add(eraseEvery), true)
 }
 
 // Nothing is a hook that does not apply to a table.

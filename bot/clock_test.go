@@ -1,0 +1,87 @@
+package bot_test
+
+import (
+	"testing"
+	"time"
+
+	"starling/bot"
+)
+
+// TestTimersFollowAClockThatIsSet, in both directions, and each rings once.
+func TestTimersFollowAClockThatIsSet(t *testing.T) {
+	h := live(t)
+	h.engine.LookAgain(30 * time.Second)
+	rung := map[string]int{}
+	for _, name := range []string{"forth", "back"} {
+		h.on("timer "+name, func(*bot.Turn) error { rung[name]++; return nil })
+	}
+	in := func(name string, d time.Duration) {
+		h.on("set", func(t *bot.Turn) error { return t.At(t.Now().Add(d), "test.timer", name) })
+		h.say("!room", "ana", "/do set")
+	}
+	in("forth", 2*time.Hour)
+	h.clock.jump(3 * time.Hour)
+	h.advance(31 * time.Second)
+	if rung["forth"] != 1 {
+		t.Errorf("rang %d times within half a minute after the clock was put past its time", rung["forth"])
+	}
+	in("back", time.Hour)
+	h.clock.jump(-3 * time.Hour)
+	h.advance(3*time.Hour + 50*time.Minute)
+	if rung["back"] != 0 {
+		t.Error("rang before its time by the clock")
+	}
+	h.advance(time.Hour)
+	if rung["forth"] != 1 || rung["back"] != 1 {
+		t.Errorf("rang %v", rung)
+	}
+}
+
+// TestAClockThatLeapsErasesNothingAtOnce: there is a day to see that it is wrong.
+func TestAClockThatLeapsErasesNothingAtOnce(t *testing.T) {
+	for _, right := range []bool{true, false} {
+		h := live(t)
+		h.engine.LookAgain(30 * time.Second)
+		h.on("keep", func(t *bot.Turn) error {
+			_, err := t.NewRecord("thing", thing{Text: secret}, t.Now().AddDate(0, 0, 7))
+			return err
+		})
+		h.say("!room", "ana", "/do keep")
+		h.advance(2 * time.Hour)
+		h.clock.jump(365 * 24 * time.Hour)
+		h.advance(23 * time.Hour)
+		if h.remains(`bodies`) != 1 {
+			t.Fatal("erased within a day after a leap")
+		}
+		if right { // the bot was away for a year, or the clock is right now
+			h.advance(3 * time.Hour)
+			if h.remains(`bodies`) != 0 {
+				t.Error("not erased, although a day has passed")
+			}
+			continue
+		}
+		h.clock.jump(-365 * 24 * time.Hour)
+		h.advance(5 * 24 * time.Hour)
+		if h.remains(`bodies`) != 1 {
+			t.Error("erased before its time")
+		}
+		h.advance(2 * 24 * time.Hour)
+		if h.remains(`bodies`) != 0 {
+			t.Error("not erased when its time had come")
+		}
+	}
+}
+
+// TestACounterGoesOnAfterTheClockWasPutBack.
+func TestACounterGoesOnAfterTheClockWasPutBack(t *testing.T) {
+	h := live(t)
+	row := h.post("!room", "seen 0")
+	h.settle()
+	for _, text := range []string{"seen 1", "seen 2"} {
+		h.do(func(tx *bot.Tx) error { return tx.EditCounter(row, Said{text}) })
+		h.advance(time.Minute)
+		h.clock.jump(-24 * time.Hour)
+	}
+	h.advance(time.Minute)
+	h.wantSpoken("!room", "seen 0", "seen 1", "seen 2")
+}

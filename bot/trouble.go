@@ -1,0 +1,82 @@
+package bot
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// noticeTimeout is how long the word that nothing can be written down may take to leave.
+const noticeTimeout = 30 * time.Second
+
+// isCommand is whether something is for the bot, as far as that can be said when not even a transaction could begin.
+func (e *Engine) isCommand(in Incoming) bool {
+	if in.Kind != KindText {
+		return false
+	}
+	c := e.commands.read(in.Text, in.Mentioned || in.Direct)
+	return in.Command != "" || c.node != nil
+}
+
+// cannotStore tells a room, once until something can be stored again, that what was just asked waits because nothing can be written
+// down: a full disk, a read-only one. It is the one thing that is said without the outbox, which is on that disk; where it does
+// not get through, it is not tried again. What was asked comes again from the network, which was not told that it arrived.
+func (e *Engine) cannotStore(adapter string, in Incoming) {
+	hash := e.box.Hash("room", in.Room)
+	id, ok := e.cache.roomAt(adapter, hash)
+	room := e.cache.room(id)
+	e.out.mu.Lock()
+	a := e.adapters[adapter]
+	closed := e.clock.Now().Before(e.out.account(adapter).closed)
+	e.out.mu.Unlock()
+	if !ok || room == nil || !room.Joined || a == nil || closed {
+		return
+	}
+	e.mu.Lock()
+	told := e.unstored[id]
+	e.unstored[id] = true
+	if !told {
+		e.pending++ // until it is said
+	}
+	e.mu.Unlock()
+	if told {
+		return
+	}
+	said := func() {
+		e.mu.Lock()
+		e.pending--
+		e.mu.Unlock()
+		e.note()
+	}
+	now := e.clock.Now()
+	reader := e.reader(room, "", now)
+	text, err := e.cfg.Locales.Render(reader, NotStored{})
+	if err != nil {
+		e.log.Error().Err(err).Msg("a message cannot be made")
+		said()
+		return
+	}
+	out := Outgoing{ID: fmt.Sprintf("%s-unstored-%d-%d", e.instance, id, now.UnixMilli()), Room: room.Address, Kind: OutMessage, Text: text, Lang: reader.Lang,
+		Encrypted: room.Encrypted}
+	if in.Kind == KindText && !room.Direct {
+		out.ReplyTo, out.ReplyPerson = in.ID, in.Person
+		if a.Abilities().Threads {
+			out.Thread = in.Thread
+		}
+	}
+	ctx, cancel := context.WithTimeout(e.out.ctx, noticeTimeout)
+	e.goes(func() {
+		defer said()
+		defer cancel()
+		if err := guard(func() error { _, err := a.Send(ctx, out); return err }); err != nil {
+			e.log.Warn().Str("error", unquoted(err)).Int64("room", int64(id)).Msg("a room could not be told that nothing can be stored")
+		}
+	})
+}
+
+// stored notes that something that people asked could be written down.
+func (e *Engine) stored() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.unstored)
+}
