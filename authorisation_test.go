@@ -332,7 +332,7 @@ func (c *cell) names(text string) string {
 
 // settled is the table's engine with its network.
 type settled struct {
-	t     *testing.T
+	t     testing.TB
 	e     *bot.Engine
 	net   *rig.Network
 	clock *rig.Clock

@@ -20,7 +20,7 @@ import (
 )
 
 // onRig starts a bot as it ships on a rig's network.
-func onRig(t *testing.T, watch func(rig.Event)) *settled {
+func onRig(t testing.TB, watch func(rig.Event)) *settled {
 	t.Helper()
 	clock := rig.NewClock(time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC))
 	net := rig.NewNetwork("matrix", rig.LikeMatrix(), clock, watch)

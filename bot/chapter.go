@@ -229,7 +229,7 @@ func PickChapter(among []*Chapter, typed string) *Chapter {
 func splitMark(typed string) (name, mark string) {
 	rest, ok := strings.CutSuffix(typed, ")")
 	i := strings.LastIndexByte(rest, '(')
-	if !ok || i < 0 || len(rest)-i-1 != markLength {
+	if !ok || i < 0 || len(rest)-i-1 != markLength || strings.Trim(rest[i+1:], "0123456789abcdefABCDEF") != "" {
 		return typed, ""
 	}
 	return rest[:i], strings.ToUpper(rest[i+1:])

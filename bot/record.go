@@ -83,10 +83,18 @@ func (r *Record) LongCode() locales.Code {
 	return locales.Code(r.code[:2] + fullCode(r.ID)[:10])
 }
 
+func (r *Record) hash() string {
+	sum := sha256.Sum256(r.canonical())
+	return hex.EncodeToString(sum[:])
+}
+
+func (r *Record) sign(secret ed25519.PrivateKey) {
+	r.Hash, r.Signature = r.hash(), base64.RawStdEncoding.EncodeToString(ed25519.Sign(secret, r.canonical()))
+}
+
 // Verify checks hash and signature against the public key of its chapter (or of the bot, for a room without one).
 func (r *Record) Verify(public ed25519.PublicKey) error {
-	sum := sha256.Sum256(r.canonical())
-	if hex.EncodeToString(sum[:]) != r.Hash {
+	if r.hash() != r.Hash {
 		return errors.New("the hash does not fit the envelope")
 	}
 	sig, err := base64.RawStdEncoding.DecodeString(r.Signature)
@@ -128,7 +136,7 @@ func readCode(typed string) (letter, digits string) {
 	s := strings.ToUpper(markup.Digits(strings.Trim(typed, "`.,:;!?()«»\"' \u2066\u2067\u2068\u2069")))
 	if l, rest, ok := strings.Cut(dashes.Replace(s), "-"); ok && len(l) == 1 {
 		letter, s = l, rest
-	} else if len(s) == 5 {
+	} else if len(s) == 5 && s[0] >= 'A' && s[0] <= 'Z' {
 		letter, s = s[:1], s[1:]
 	}
 	s = strings.NewReplacer("O", "0", "I", "1", "L", "1", "-", "").Replace(s)
@@ -219,13 +227,11 @@ func (tx *Tx) write(r *Record, body any, origin []byte) error {
 	saltText := base64.RawStdEncoding.EncodeToString(salt)
 	r.Version, r.Previous, r.At, r.Body = r.Version+1, r.Hash, tx.now.UTC().Truncate(time.Millisecond), raw
 	r.BodyHash = bodyHash(saltText, raw)
-	sum := sha256.Sum256(r.canonical())
-	r.Hash = hex.EncodeToString(sum[:])
 	secret, err := tx.signer(r.Chapter)
 	if err != nil {
 		return err
 	}
-	r.Signature = base64.RawStdEncoding.EncodeToString(ed25519.Sign(secret, r.canonical()))
+	r.sign(secret)
 	r.State, r.Due = kind.Index(raw)
 	if err := tx.Exec(`UPDATE records SET latest = false WHERE id = $1 AND latest`, r.ID); err != nil {
 		return err

@@ -34,7 +34,7 @@ type call struct {
 // homeserver is a small one, with answers to /sync that the test writes.
 type homeserver struct {
 	*httptest.Server
-	t *testing.T
+	t testing.TB
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and renewed whenever something happens
@@ -48,7 +48,7 @@ type homeserver struct {
 	refuse    func(w http.ResponseWriter, r *http.Request) bool
 }
 
-func newHomeserver(t *testing.T) *homeserver {
+func newHomeserver(t testing.TB) *homeserver {
 	h := &homeserver{t: t, changed: make(chan struct{}), messages: map[string]string{}}
 	h.Server = httptest.NewServer(h)
 	t.Cleanup(h.Close)
@@ -253,14 +253,14 @@ func textIs(text string) func(bot.Incoming) bool {
 
 // account is a state directory in which the bot is logged in on a homeserver.
 type account struct {
-	t   *testing.T
+	t   testing.TB
 	h   *homeserver
 	dir string
 	log bytes.Buffer
 	cfg Config
 }
 
-func newAccount(t *testing.T, h *homeserver) *account {
+func newAccount(t testing.TB, h *homeserver) *account {
 	t.Helper()
 	acc := &account{t: t, h: h, dir: t.TempDir()}
 	st, err := openStore(t.Context(), acc.dir, true)

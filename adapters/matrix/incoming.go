@@ -44,6 +44,9 @@ func (a *Adapter) translate(ctx context.Context, b *batch, r *room, evt *event.E
 	if err := evt.Content.ParseRaw(evt.Type); err != nil && !errors.Is(err, event.ErrContentAlreadyParsed) {
 		return nil, nil
 	}
+	if evt.ID == "" || evt.Sender == "" {
+		return nil, nil // of nobody
+	}
 	if _, relayed := evt.Content.Raw[relayMark]; relayed {
 		return nil, nil
 	}

@@ -18,7 +18,12 @@ type Archive struct {
 }
 
 // ReadArchive reads an archive; it must hold a file talk.
-func ReadArchive(data []byte) (*Archive, error) {
+func ReadArchive(data []byte) (_ *Archive, err error) {
+	defer func() {
+		if recover() != nil { // txtar v1.16.0 does not survive the line "-- --"
+			err = errors.New("the archive cannot be read")
+		}
+	}()
 	r := &Archive{a: txtar.Parse(data)}
 	found := false
 	for _, f := range r.a.Files {

@@ -226,7 +226,7 @@ func parseDeed(text string) (act, error) {
 	rest := m[5]
 	wrong := func(what string) (act, error) { return a, fmt.Errorf("what %s does: %s", a.person, what) }
 	for {
-		rest = strings.TrimLeft(rest, " ")
+		rest = strings.TrimLeft(rest, " \n")
 		if strings.HasPrefix(rest, "(") {
 			mark, after, ok := strings.Cut(rest[1:], ")")
 			if !ok {
@@ -273,7 +273,7 @@ func parseDeed(text string) (act, error) {
 		case a.verb == "attaches" && a.file == "":
 			a.file = word
 		case word == "to" && slices.Contains([]string{"replies", "reacts", "unreacts"}, a.verb) && a.code == "":
-			rest = strings.TrimLeft(rest, " ")
+			rest = strings.TrimLeft(rest, " \n")
 			a.code = rest
 			if i := strings.IndexAny(rest, " \n:("); i >= 0 {
 				a.code = rest[:i]
