@@ -10,6 +10,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"starling/adapters/signal"
 	"starling/adapters/web"
 	"starling/locales"
 )
@@ -31,6 +32,14 @@ type config struct {
 		Homeserver string   `toml:"homeserver"`
 		Invite     []string `toml:"invite"`
 	} `toml:"matrix"`
+	Signal struct {
+		Account string   `toml:"account"`
+		Command string   `toml:"command"`
+		Data    string   `toml:"data"`
+		Address string   `toml:"address"`
+		Invite  []string `toml:"invite"`
+		Trust   string   `toml:"trust"`
+	} `toml:"signal"`
 	Log struct {
 		Level string `toml:"level"`
 	} `toml:"log"`
@@ -47,6 +56,7 @@ type config struct {
 func defaultConfig() config {
 	var c config
 	c.Bot.Name, c.Bot.Language, c.State.Dir, c.Log.Level = "starling", "en", "./var", "info"
+	c.Signal.Command, c.Signal.Trust = "signal-cli", signal.TrustFirstUse
 	c.Limits.PersonPerMinute, c.Limits.RoomPerMinute = 20, 60
 	return c
 }
@@ -71,11 +81,22 @@ func (c *config) check() (wrong [][3]string) {
 	for key, n := range map[string]int{"person_per_minute": c.Limits.PersonPerMinute, "room_per_minute": c.Limits.RoomPerMinute} {
 		say(n == 0 || n >= 5 && n <= 10000, "limits", key, "is a number from 5 to 10000, or 0 for no limit")
 	}
+	s := &c.Signal
+	say(s.Account == "" || phoneNumber(s.Account), "signal", "account", `is a phone number such as "+34600123456"`)
+	say(s.Command != "" || s.Address != "", "signal", "command", "names a program, unless there is an address")
+	say(s.Address == "" || signal.KnownAddress(s.Address), "signal", "address", `is "unix:/run/signal-cli.sock", "tcp:127.0.0.1:7583" or "http://127.0.0.1:8080"`)
+	say(!slices.ContainsFunc(s.Invite, func(s string) bool { return s != "*" && !phoneNumber(s) && !signal.IsPerson(s) }), "signal", "invite", `holds people (their UUID, or their number where they show it) or "*"`)
+	say(s.Trust == signal.TrustFirstUse || s.Trust == signal.TrustAsk, "signal", "trust", `is "first-use" or "ask"`)
 	say(slices.Contains([]string{"error", "warn", "info", "debug"}, c.Log.Level), "log", "level", "is one of error, warn, info, debug")
 	if err := web.CheckAddress(c.Metrics.Listen, c.Metrics.BeyondLoopback); err != nil {
 		say(false, "metrics", "listen", err.Error())
 	}
 	return wrong
+}
+
+func phoneNumber(s string) bool {
+	digits, ok := strings.CutPrefix(s, "+")
+	return ok && len(digits) >= 5 && len(digits) <= 15 && strings.Trim(digits, "0123456789") == ""
 }
 
 const inviteRule = `holds addresses ("@ana:example.org"), servers (":example.org") or "*"`

@@ -23,7 +23,7 @@ func TestTheShippedConfigurationIsTheDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := defaultConfig()
-	want.Matrix.Invite = []string{}
+	want.Matrix.Invite, want.Signal.Invite = []string{}, []string{}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("config.toml says %+v, the default is %+v", c, want)
 	}

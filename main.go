@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
+	ossignal "os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -21,6 +21,7 @@ import (
 	"starling/adapters/console"
 	"starling/adapters/matrix"
 	"starling/adapters/rig"
+	"starling/adapters/signal"
 	"starling/adapters/web"
 	"starling/bot"
 	"starling/commands"
@@ -42,6 +43,11 @@ type cli struct {
 		Login      loginCmd      `cmd:"" help:"Log the bot in to its Matrix account."`
 		Appservice appserviceCmd `cmd:"" help:"Write the bot's registration as an application service, which no rate limit holds up."`
 	} `cmd:"" help:"The bot's Matrix account."`
+	Signal struct {
+		Link    signalLinkCmd    `cmd:"" help:"Make signal-cli a device of the bot's Signal account: shows the code that the phone takes."`
+		Status  signalStatusCmd  `cmd:"" help:"Say how the Signal account is, and what to do about it."`
+		Captcha signalCaptchaCmd `cmd:"" help:"Hand in the proof that Signal asked for."`
+	} `cmd:"" help:"The bot's Signal account."`
 	Status  statusCmd  `cmd:"" help:"Say how a running bot is and what waits to be said, in numbers."`
 	Rebuild rebuildCmd `cmd:"" help:"Compute every derived table anew from the records."`
 	Export  exportCmd  `cmd:"" help:"Write all that is kept of a chapter, its key included, as JSON lines."`
@@ -50,7 +56,7 @@ type cli struct {
 func main() {
 	var c cli
 	k := kong.Parse(&c, kong.Name("starling"), kong.Description("A chat bot for the rooms of autonomous chapters."), kong.UsageOnError(), kong.Vars{"version": version})
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := ossignal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	k.BindTo(ctx, (*context.Context)(nil))
 	if err := k.Run(&c); err != nil && !errors.Is(err, context.Canceled) {
@@ -109,8 +115,8 @@ func (runCmd) Run(ctx context.Context, c *cli) (err error) {
 	if err != nil {
 		return err
 	}
-	if cfg.Matrix.User == "" {
-		return fmt.Errorf("no network is configured: set [matrix] user in %s, or try `starling console`", c.Config)
+	if cfg.Matrix.User == "" && cfg.Signal.Account == "" {
+		return fmt.Errorf("no network is configured: set [matrix] user or [signal] account in %s, or try `starling console`", c.Config)
 	}
 	level, err := zerolog.ParseLevel(cfg.Log.Level)
 	if err != nil {
@@ -126,15 +132,11 @@ func (runCmd) Run(ctx context.Context, c *cli) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	invite, err := invitations(cfg)
+	networks, done, err := networks(cfg, log)
 	if err != nil {
 		return err
 	}
-	m, err := matrix.New(matrix.Config{StateDir: cfg.State.Dir, Homeserver: cfg.Matrix.Homeserver, UserID: cfg.Matrix.User, Invite: invite, Log: log})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, m.Close()) }()
+	defer func() { err = errors.Join(err, done()) }()
 	if err := e.ServeStatus(ctx); err != nil {
 		return err
 	}
@@ -144,7 +146,33 @@ func (runCmd) Run(ctx context.Context, c *cli) (err error) {
 		}
 	}
 	log.Info().Str("version", version).Msg("starling runs")
-	return e.Run(ctx, m)
+	return e.Run(ctx, networks...)
+}
+
+// networks opens every network that is configured; done closes them.
+func networks(cfg config, log zerolog.Logger) (all []bot.Adapter, done func() error, err error) {
+	done = func() error { return nil }
+	if cfg.Matrix.User != "" {
+		invite, err := invitations(cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		m, err := matrix.New(matrix.Config{StateDir: cfg.State.Dir, Homeserver: cfg.Matrix.Homeserver, UserID: cfg.Matrix.User, Invite: invite, Log: log})
+		if err != nil {
+			return nil, nil, err
+		}
+		all, done = append(all, m), m.Close
+	}
+	if cfg.Signal.Account != "" {
+		s := signalConfig(cfg)
+		s.Log = log
+		a, err := signal.New(s)
+		if err != nil {
+			return nil, nil, errors.Join(err, done())
+		}
+		all = append(all, a)
+	}
+	return all, done, nil
 }
 
 type consoleCmd struct{}

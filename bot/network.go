@@ -106,6 +106,8 @@ type Notice struct {
 	Message any    // one of the adapter's own registered messages
 	Key     string // said once for a key in a room, until Again has passed
 	Again   time.Duration
+	// Ask, when set, is done once a moderator of the room has said yes to it.
+	Ask *Ask
 	// Operators says it in the operators' rooms (`/status here`) as well.
 	Operators bool
 }

@@ -39,6 +39,7 @@ type parcel struct {
 	ReplyTo string          `json:"rp,omitempty"` // its author's address
 	Target  string          `json:"ta,omitempty"` // network id of somebody else's message that is reacted to
 	File    *FileOut        `json:"f,omitempty"`
+	Ask     *Ask            `json:"as,omitempty"`
 	For     *entitled       `json:"for,omitempty"` // who must still be what she was
 	People  []PersonID      `json:"pp,omitempty"`  // of a joined message: whom each part answers
 }

@@ -136,6 +136,8 @@ func (tx *Tx) receive(in *Incoming, late bool) error {
 		return tx.memberChanged(in)
 	case KindEcho:
 		return tx.echoed(in)
+	case KindNotice:
+		return tx.noticed(in)
 	}
 	here, err := tx.RoomAt(in.Adapter, in.Room)
 	if err != nil || here == nil || !here.Joined {
@@ -861,7 +863,7 @@ func (e *Engine) table() error {
 	e.words = loadWords(e.cfg.Locales)
 	e.kinds, e.letters = map[string]RecordKind{}, map[string]string{}
 	e.dialogues = map[string]Dialogue{whichRoom.Name: whichRoom, still.Name: still}
-	e.topics = map[string]func(*Turn, string, Answer) error{topicWithdraw: withdrawAnswer}
+	e.topics = map[string]func(*Turn, string, Answer) error{topicWithdraw: withdrawAnswer, topicNotice: noticeAnswer, topicAsked: askedDone}
 	e.timers = map[string]func(*Turn, string) error{timerExpire: expireDue}
 	for _, c := range e.caps {
 		for _, k := range c.Kinds {

@@ -1,0 +1,139 @@
+package signal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// socketFile is where the daemon that the bot starts listens, in the state directory: `starling signal` finds it there, too.
+const socketFile = "signal-cli.sock"
+
+const (
+	// startFor is how long signal-cli may take to listen: a Java program on a small machine.
+	startFor = 90 * time.Second
+	// stopFor is how long it may take to end when it is asked to.
+	stopFor = 10 * time.Second
+)
+
+// daemon is a signal-cli that the bot runs.
+type daemon struct {
+	cfg Config
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	over chan struct{} // closed when cmd has ended
+}
+
+func newDaemon(cfg Config) *daemon { return &daemon{cfg: cfg} }
+
+// address is where the daemon listens. A socket's name must be short: it is given from where we stand, if that is nearer.
+func (d *daemon) address() string {
+	return "unix:" + shortPath(filepath.Join(d.cfg.StateDir, socketFile))
+}
+
+func shortPath(path string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if near, err := filepath.Rel(wd, path); err == nil && len(near) < len(path) {
+			return near
+		}
+	}
+	return path
+}
+
+// open gives a link to the daemon, starting it if it does not run.
+func (d *daemon) open(ctx context.Context) (link, error) {
+	over, err := d.start()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startFor)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if l, err := dial(ctx, d.address()); err == nil {
+			return l, nil
+		}
+		select {
+		case <-over:
+			return nil, errors.New("signal-cli ended at once: run it by hand to see why (`starling signal status` says more)")
+		case <-ctx.Done():
+			return nil, errors.New("signal-cli does not begin to listen")
+		case <-tick.C:
+		}
+	}
+}
+
+// start runs the daemon unless it runs; over is closed when it has ended.
+func (d *daemon) start() (over <-chan struct{}, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cmd != nil {
+		select {
+		case <-d.over:
+		default:
+			return d.over, nil
+		}
+	}
+	socket := filepath.Join(d.cfg.StateDir, socketFile)
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	var args []string
+	if d.cfg.Data != "" {
+		data, err := filepath.Abs(d.cfg.Data)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--config", data)
+	}
+	// Without --no-receive-stdout it would print what people write.
+	args = append(args, "daemon", "--socket", "./"+socketFile, "--no-receive-stdout", "--receive-mode", "on-connection")
+	d.cmd = exec.Command(d.cfg.Command, args...)
+	d.cmd.Dir = d.cfg.StateDir // so that the socket's name is short
+	if filepath.Base(d.cfg.Command) != d.cfg.Command {
+		if d.cmd.Path, err = filepath.Abs(d.cfg.Command); err != nil {
+			return nil, err
+		}
+		d.cmd.Err = nil
+	}
+	d.cmd.Stdout, d.cmd.Stderr = io.Discard, io.Discard // its complaints name people
+	d.cmd.SysProcAttr = orphanless()
+	if err := d.cmd.Start(); err != nil {
+		d.cmd = nil
+		return nil, fmt.Errorf("signal-cli cannot be started ([signal] command): %w", err)
+	}
+	d.over = make(chan struct{})
+	go func(cmd *exec.Cmd, over chan struct{}) {
+		_ = cmd.Wait() // how it ended is in nobody's hands
+		close(over)
+	}(d.cmd, d.over)
+	return d.over, nil
+}
+
+// stop ends the daemon, by force if it does not listen.
+func (d *daemon) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cmd == nil {
+		return
+	}
+	_ = d.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	late := time.NewTimer(stopFor)
+	defer late.Stop()
+	select {
+	case <-d.over:
+	case <-late.C:
+		_ = d.cmd.Process.Kill()
+		<-d.over
+	}
+	d.cmd = nil
+}

@@ -1,0 +1,320 @@
+package signal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"starling/bot"
+	"starling/locales"
+)
+
+// sendAnswer is what signal-cli answers to a send. A partial failure is an answer, too: every result must be read.
+type sendAnswer struct {
+	Timestamp int64        `json:"timestamp"`
+	Results   []sendResult `json:"results"`
+}
+
+type sendResult struct {
+	Recipient who    `json:"recipientAddress"`
+	Type      string `json:"type"`
+	Token     string `json:"token"`             // the challenge of a RATE_LIMIT_FAILURE that wants proof
+	After     int64  `json:"retryAfterSeconds"` // of a RATE_LIMIT_FAILURE
+}
+
+const (
+	day        = 24 * time.Hour
+	storeAgain = 5 * time.Second
+	// limitedFor is how long Signal is left alone where it does not say, proofFor where it wants proof: till then somebody may
+	// have given it.
+	limitedFor = time.Minute
+	proofFor   = 10 * time.Minute
+	longestOff = 24 * time.Hour
+)
+
+// challengeFile keeps the challenge that a captcha answers, for `starling signal captcha`.
+const challengeFile = "signal-challenge"
+
+var (
+	errLimited    = errors.New("the account may not send for a while")
+	errUnreadable = errors.New("a long text could not be read")
+	errUnlinked   = errors.New("the Signal account is not linked to this signal-cli")
+)
+
+// read looks at what became of a message for each person that it went to.
+func (a *Adapter) read(ctx context.Context, out bot.Outgoing, results []sendResult) error {
+	count := map[string]int{}
+	var changed []string
+	var limit sendResult
+	for _, r := range results {
+		count[r.Type]++
+		switch r.Type {
+		case "IDENTITY_FAILURE":
+			changed = append(changed, r.Recipient.UUID)
+		case "RATE_LIMIT_FAILURE", "PROOF_REQUIRED_FAILURE":
+			if r.Token != "" || r.After > limit.After {
+				limit = r
+			}
+		}
+	}
+	for _, person := range changed {
+		a.identityChanged(ctx, out.Room, person)
+	}
+	if limited := count["RATE_LIMIT_FAILURE"] + count["PROOF_REQUIRED_FAILURE"]; limited > 0 {
+		err := a.limited(ctx, out.Room, limit.Token, time.Duration(limit.After)*time.Second)
+		if limited == len(results) {
+			return err
+		}
+	}
+	if n := count["UNREGISTERED_FAILURE"]; n > 0 {
+		if n == len(results) && IsPerson(out.Room) {
+			return &bot.SendError{Err: errors.New("that person is no longer on Signal"), Permanent: true, Gone: true}
+		}
+		a.tellSoon(ctx, out.Room, &bot.Notice{Message: NotOnSignal{Count: n}, Key: "not on signal", Again: 7 * day})
+	}
+	if count["SUCCESS"] > 0 || len(results) == 0 {
+		return nil
+	}
+	switch {
+	case count["IDENTITY_FAILURE"] == len(results) && a.cfg.Trust == TrustAsk:
+		return &bot.SendError{Err: errors.New("a safety number has changed"), After: time.Minute}
+	case len(results) == count["UNREGISTERED_FAILURE"]:
+		return nil // a group of people who are gone
+	}
+	return &bot.SendError{Err: errors.New("the message was not taken")}
+}
+
+// failed says what an error of signal-cli's means for what is waiting to be sent.
+func (a *Adapter) failed(ctx context.Context, out bot.Outgoing, err error) error {
+	var e *rpcError
+	if !errors.As(err, &e) {
+		if ctx.Err() != nil {
+			return &bot.SendError{Err: errDown}
+		}
+		return &bot.SendError{Err: errDown, Account: true, After: 2 * time.Second}
+	}
+	var data struct {
+		Response sendAnswer `json:"response"`
+	}
+	if json.Unmarshal(e.Data, &data) == nil && len(data.Response.Results) > 0 {
+		return a.read(ctx, out, data.Response.Results)
+	}
+	says := func(words ...string) bool {
+		for _, w := range words {
+			if strings.Contains(e.Message, w) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case e.Code == -5, says("RateLimitException", "ProofRequiredException", "StatusCode: 429", "[429]", "StatusCode: 428", "[428]"):
+		token := ""
+		if says("ProofRequired", "428") {
+			token = "?"
+		}
+		return a.limited(ctx, out.Room, token, 0)
+	case says("DeprecatedVersionException", "StatusCode: 499", "[499]"):
+		a.troubled(ctx, Expired{}, "this signal-cli is too old for Signal: install the newest one and restart it")
+		return &bot.SendError{Err: errors.New("signal-cli is too old"), Account: true, After: 10 * time.Minute}
+	case says("AuthorizationFailedException", "StatusCode: 401", "[401]", "StatusCode: 403", "NotRegisteredException"):
+		a.unlinked(ctx)
+		return &bot.SendError{Err: errUnlinked, Account: true, After: time.Minute}
+	case says("not a group member", "NotAGroupMember", "Group not found", "GroupNotFound", "User is not a group member"):
+		return &bot.SendError{Err: errors.New("the bot is not in that group"), Permanent: true, Gone: true}
+	case e.Code == -32602:
+		if linked, err := a.hasAccount(ctx); err == nil && !linked {
+			a.unlinked(ctx)
+			return &bot.SendError{Err: errUnlinked, Account: true, After: time.Minute}
+		}
+		return &bot.SendError{Err: e, Permanent: true}
+	case e.Code == -4, says("UntrustedIdentity"):
+		if IsPerson(out.Room) {
+			a.identityChanged(ctx, out.Room, out.Room)
+		}
+		return &bot.SendError{Err: e, After: time.Minute}
+	case e.Code == -1 && !says("Failed to send message", "IOException", "timeout", "Timeout"):
+		return &bot.SendError{Err: e, Permanent: true}
+	}
+	return &bot.SendError{Err: e}
+}
+
+// ignoreRefusal lets pass that there is nothing to leave.
+func ignoreRefusal(err error) error {
+	var e *rpcError
+	if errors.As(err, &e) && (e.Code == -1 || e.Code == -32602) {
+		return nil
+	}
+	return err
+}
+
+// limited stops the account, and tells the group that is affected. A token is the challenge that a captcha answers; "?" one that
+// signal-cli keeps to itself.
+func (a *Adapter) limited(ctx context.Context, room, token string, after time.Duration) error {
+	if after <= 0 {
+		after = limitedFor
+		if token != "" {
+			after = proofFor
+		}
+	}
+	after = min(after, longestOff)
+	until := time.Now().Add(after)
+	a.mu.Lock()
+	if until.After(a.refused) {
+		a.refused = until
+	}
+	a.report.Trouble = "Signal takes no messages from this account for a while"
+	if token != "" {
+		a.report.Trouble = "Signal wants a captcha before this account may write again: see `starling signal captcha --help`"
+	}
+	a.mu.Unlock()
+	if token != "" {
+		if token != "?" {
+			if err := os.WriteFile(filepath.Join(a.cfg.StateDir, challengeFile), []byte(token+"\n"), 0o600); err != nil {
+				a.log.Error().Err(err).Msg("The challenge of a captcha cannot be kept")
+			}
+		}
+		a.tellSoon(ctx, room, &bot.Notice{Message: Captcha{}, Key: "captcha", Again: time.Hour, Operators: true})
+	} else {
+		a.tellSoon(ctx, room, &bot.Notice{Message: Limited{Until: locales.Clock{At: until}}, Key: "limited", Again: time.Hour, Operators: true})
+	}
+	return &bot.SendError{Err: errLimited, Account: true, After: after}
+}
+
+func (a *Adapter) refusedUntil() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refused
+}
+
+// jobTrust takes a new safety number; its payload is a trusted.
+const jobTrust = "signal trust"
+
+type trusted struct {
+	Person string `json:"person"`
+}
+
+// identityChanged does with a new safety number what the configuration says.
+func (a *Adapter) identityChanged(ctx context.Context, room, person string) {
+	if !IsPerson(person) {
+		return
+	}
+	if a.cfg.Trust == TrustAsk {
+		payload, err := json.Marshal(trusted{person})
+		if err != nil {
+			return
+		}
+		a.tellSoon(ctx, room, &bot.Notice{Message: MayTrust{Name: a.name(person)}, Key: "identity " + person, Again: day,
+			Ask: &bot.Ask{Kind: jobTrust, Payload: payload}})
+		return
+	}
+	if err := a.trust(ctx, person); err != nil {
+		a.log.Warn().Err(err).Str("person", a.hash(person)).Msg("A new safety number could not be taken")
+		return
+	}
+	a.tellSoon(ctx, room, &bot.Notice{Message: NewNumber{Name: a.name(person)}, Key: "identity " + person, Again: day})
+}
+
+func (a *Adapter) trust(ctx context.Context, person string) error {
+	return a.call(ctx, "trust", map[string]any{"recipient": person, "trustAllKnownKeys": true}, nil)
+}
+
+// RunJob implements bot.JobRunner.
+func (a *Adapter) RunJob(ctx context.Context, kind string, payload json.RawMessage) (json.RawMessage, error) {
+	var t trusted
+	if kind != jobTrust || json.Unmarshal(payload, &t) != nil || !IsPerson(t.Person) {
+		return nil, &bot.SendError{Err: errors.New("that is no job for Signal"), Permanent: true}
+	}
+	if err := a.trust(ctx, t.Person); err != nil {
+		return nil, err
+	}
+	return json.RawMessage(`{}`), nil
+}
+
+// unreadable tells what is to be told of a message that signal-cli could not read.
+func (a *Adapter) unreadable(ctx context.Context, e *envelope, kind string) error {
+	a.log.Info().Str("person", a.hash(e.SourceUUID)).Str("why", clip(letters(kind), 60)).Msg("signal-cli could not read a message")
+	rooms := a.shared(e.SourceUUID)
+	if strings.Contains(kind, "UntrustedIdentity") {
+		// signal-cli keeps the message, and tells it once the number is trusted.
+		for _, room := range rooms {
+			a.identityChanged(ctx, room, e.SourceUUID)
+		}
+		return nil
+	}
+	if !strings.Contains(kind, "Protocol") && !strings.Contains(kind, "Decrypt") && !strings.Contains(kind, "NoSession") && !strings.Contains(kind, "Invalid") {
+		return nil // a kind of message that signal-cli does not know
+	}
+	if a.knows(e.SourceUUID) {
+		return a.tell(ctx, e.SourceUUID, "", &bot.Notice{Message: Unreadable{}, Key: "unreadable", Again: day})
+	}
+	for _, room := range rooms[:min(len(rooms), 1)] {
+		return a.tell(ctx, room, "", &bot.Notice{Message: UnreadableHere{Name: a.name(e.SourceUUID)}, Key: "unreadable " + e.SourceUUID, Again: day})
+	}
+	return nil
+}
+
+func letters(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return -1
+	}, s)
+}
+
+// shared lists the groups that a person shares with the bot, a few at most.
+func (a *Adapter) shared(person string) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var rooms []string
+	for id, g := range a.groups {
+		if g.has(g.Members, person) && len(rooms) < 5 {
+			rooms = append(rooms, id)
+		}
+	}
+	return rooms
+}
+
+func (a *Adapter) name(person string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.names[person]
+}
+
+// tell has the engine say something in a room; an empty room is the operators'.
+func (a *Adapter) tell(ctx context.Context, room, about string, n *bot.Notice) error {
+	box := a.box()
+	if box == nil {
+		return nil
+	}
+	return box.Deliver(ctx, bot.Incoming{Room: room, ReplyTo: about, Kind: bot.KindNotice, Notice: n})
+}
+
+// tellSoon is tell for who is in the middle of a call.
+func (a *Adapter) tellSoon(ctx context.Context, room string, n *bot.Notice) {
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, sendFor)
+		defer cancel()
+		if err := a.tell(ctx, room, "", n); err != nil && !errors.Is(err, bot.ErrStopped) {
+			a.log.Warn().Err(err).Msg("people could not be told of a trouble with Signal")
+		}
+	}()
+}
+
+// troubled notes what is wrong with the account, and tells operators.
+func (a *Adapter) troubled(ctx context.Context, msg any, trouble string) {
+	a.mu.Lock()
+	a.report.Connected, a.report.Trouble = false, trouble
+	a.mu.Unlock()
+	a.tellSoon(ctx, "", &bot.Notice{Message: msg, Key: trouble, Again: 6 * time.Hour, Operators: true})
+}
+
+func (a *Adapter) unlinked(ctx context.Context) {
+	a.troubled(ctx, Unlinked{}, "the account is no longer linked to this signal-cli: `starling signal link`, then take the code with the phone")
+}
