@@ -71,7 +71,7 @@ func (t *Turn) Start(name string, known Draft) error {
 		return err
 	}
 	if err := t.Exec(`INSERT INTO dialogues (id, kind, room, thread, person, state, at, expires) VALUES ($1,$2,$3,$4,$5,$6,$7,$8)`,
-		d.ID, d.Kind, d.Room, t.Hash("thread", d.Thread), d.Person, t.Seal("dialogues", "state", d.ID, "{}"), t.now.UnixMilli(), t.now.Add(dialogueLife).UnixMilli()); err != nil {
+		d.ID, d.Kind, d.Room, t.Hash("thread", d.Thread), d.Person, t.Seal("dialogues", "state", d.ID, "{}"), t.now.UnixMilli(), t.Here.last(t.now, t.now.Add(dialogueLife)).UnixMilli()); err != nil {
 		return err
 	}
 	if err := t.Exec(`DELETE FROM dialogues WHERE room = $1 AND person = $2 AND id NOT IN (SELECT id FROM dialogues WHERE room = $1 AND person = $2 ORDER BY id DESC LIMIT $3)`,
@@ -87,7 +87,12 @@ func (tx *Tx) saveDialogue(d *dialogue) error {
 	if err != nil {
 		return err
 	}
-	return tx.Exec(`UPDATE dialogues SET state = $1, expires = $2 WHERE id = $3`, tx.Seal("dialogues", "state", d.ID, string(state)), tx.now.Add(dialogueLife).UnixMilli(), d.ID)
+	room, err := tx.Room(d.Room)
+	if err != nil {
+		return err
+	}
+	return tx.Exec(`UPDATE dialogues SET state = $1, expires = $2 WHERE id = $3`, tx.Seal("dialogues", "state", d.ID, string(state)),
+		room.last(tx.now, tx.now.Add(dialogueLife)).UnixMilli(), d.ID)
 }
 
 func (tx *Tx) endDialogue(d *dialogue) error {

@@ -119,6 +119,11 @@ type (
 	Kept      struct{ Code locales.Code }
 	// AskedDone says that what moderators agreed to is done, or could not be.
 	AskedDone struct{ Failed bool }
+	// Vanishes says that something is kept no longer than this room's messages.
+	Vanishes struct {
+		Code  locales.Code
+		After locales.Span
+	}
 	// TypeYes says that this room wants a typed yes.
 	TypeYes struct{}
 	// CodeOf is a record and its chapter in a list.
@@ -141,7 +146,7 @@ var engineMessages = []any{
 	Question{}, Numbered{}, Left{}, CannotSkip{}, FirstStep{}, PickOne{}, TextOnly{}, TooLong{}, Empty{}, DidYouMean{}, NotUnderstood{}, Wrong{},
 	Missing{}, NotANumber{}, NotAChoice{}, NoSuchRecord{}, SeveralRecords{}, NoSuchLanguage{}, NoSuchZone{}, NoSuchPerson{}, NoSuchChapter{},
 	NoSuchCommand{}, TooMuch{}, OnlyModerators{}, NeedsChapter{}, CommandOff{}, Stranger{}, WhichRoom{}, RoomName{}, NamelessRoom{},
-	ClearText{}, NotInRoom{}, Unsigned{}, StillSo{}, StillWanted{}, TooMany{}, NotStored{}, NoLonger{}, TakenBack{}, NotReached{}, Joined{}, Broken{}, Perhaps{}, Undelivered{}, AskWithdraw{}, Withdrawn{}, Kept{}, AskedDone{}, TypeYes{}, CodeOf{}, ChapterName{}, LanguageName{}, ChoiceName{},
+	ClearText{}, NotInRoom{}, Unsigned{}, StillSo{}, StillWanted{}, TooMany{}, NotStored{}, NoLonger{}, TakenBack{}, NotReached{}, Joined{}, Broken{}, Perhaps{}, Undelivered{}, AskWithdraw{}, Withdrawn{}, Kept{}, AskedDone{}, Vanishes{}, TypeYes{}, CodeOf{}, ChapterName{}, LanguageName{}, ChoiceName{},
 }
 
 // Refusal is an error with two voices: what the person reads, and, wrapped, what the operator does.

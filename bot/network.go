@@ -177,7 +177,6 @@ type Abilities struct {
 	Deletes    bool
 	Files      bool
 	Idempotent bool // the same Outgoing.ID twice shows once
-	MaxText    int  // characters in one message; 0 = the engine's own limit
 	InFlight   int  // how many calls may be under way at once; 0 = 64
 }
 

@@ -437,8 +437,10 @@ func (tx *Tx) posted(room RoomID, netID string) (row RowID, topic, ref, record s
 	if netID == "" {
 		return
 	}
-	found, err := tx.One(`SELECT id, topic, ref, record, person FROM outbox WHERE net_hash = $1 AND kind = $2 AND room = $3`,
-		[]any{tx.Hash("message", netID), string(OutMessage), room}, &row, &topic, &ref, &record, &person)
+	// Some networks give each edit an id of its own, and answers may name that.
+	found, err := tx.One(`SELECT m.id, m.topic, m.ref, m.record, m.person FROM outbox o JOIN outbox m ON m.id = CASE WHEN o.kind = $2 THEN o.id ELSE o.target END
+		WHERE o.net_hash = $1 AND o.kind IN ($2, $4) AND o.room = $3 AND m.kind = $2`,
+		[]any{tx.Hash("message", netID), string(OutMessage), room, string(OutEdit)}, &row, &topic, &ref, &record, &person)
 	if err != nil || !found {
 		return 0, "", "", "", 0, err
 	}

@@ -162,7 +162,7 @@ func (tx *Tx) newID() string {
 
 // NewRecord keeps something that was said in this turn: version 1. Scope room until somebody shares it.
 func (t *Turn) NewRecord(kind string, body any, expires time.Time) (*Record, error) {
-	r := &Record{ID: t.newID(), Kind: kind, Scope: ScopeRoom, Expires: expires, Encrypted: t.Encrypted(), Room: t.Room.ID, Chapter: t.Room.Chapter}
+	r := &Record{ID: t.newID(), Kind: kind, Scope: ScopeRoom, Expires: t.Here.last(t.now, expires), Encrypted: t.Encrypted(), Room: t.Room.ID, Chapter: t.Room.Chapter}
 	if t.Person != nil {
 		r.Author = t.Person.ID
 	}
@@ -174,8 +174,14 @@ func (t *Turn) NewRecord(kind string, body any, expires time.Time) (*Record, err
 	if t.In != nil && t.origin != "" {
 		origin = t.originHash(t.In.Adapter, t.Here.Address, t.origin)
 	}
-	if err := t.write(r, body, origin); err != nil || t.dialogue == 0 {
-		return r, err
+	if err := t.write(r, body, origin); err != nil {
+		return nil, err
+	}
+	if !r.Expires.Equal(expires) {
+		t.vanishing = r
+	}
+	if t.dialogue == 0 {
+		return r, nil
 	}
 	// The questions repeated the answers: they go when the record goes.
 	return r, t.Exec(`UPDATE outbox SET record = $1 WHERE person = $2 AND topic = $3 AND ref = $4 AND record = ''`, r.ID, r.Author, topicDialogue, fmt.Sprint(t.dialogue))
@@ -220,6 +226,11 @@ func (tx *Tx) write(r *Record, body any, origin []byte) error {
 	if !ok {
 		return fmt.Errorf("no kind of record is called %s", r.Kind)
 	}
+	room, err := tx.Room(r.Room)
+	if err != nil {
+		return err
+	}
+	r.Expires = room.last(tx.now, r.Expires)
 	salt := make([]byte, 16)
 	if _, err := io.ReadFull(tx.e.cfg.Rand, salt); err != nil {
 		return err

@@ -432,8 +432,12 @@ func (t *Turn) attempt(do func() error) error {
 	t.overlay.rooms, t.overlay.people = maps.Clone(before.rooms), maps.Clone(before.people)
 	err := guard(do)
 	if err == nil {
+		err = t.vanishes()
+	}
+	if err == nil {
 		return t.Exec(`RELEASE attempt`)
 	}
+	t.vanishing = nil
 	if ours(err) {
 		return err // the database itself: nothing is acknowledged, it comes again
 	}
@@ -748,6 +752,7 @@ func (tx *Tx) roomChanged(in *Incoming) error {
 	if c.Joined {
 		r.Encrypted = r.Encrypted || c.Encrypted
 		r.Direct = c.Direct
+		r.setTimer(c.Timer)
 		if name := markup.Truncate(markup.Line(c.Name), 80); name != "" && !c.Direct { // that of a direct chat is a person's
 			r.Name = name
 		}

@@ -167,7 +167,12 @@ func ownTables() []Table {
 		{Name: "records", Forget: forgetRecords, Expire: expireRecords, Export: exportRecords, Rebuild: rebuildRecords},
 		{Name: "bodies", Forget: Nothing[PersonID], Expire: Nothing[time.Time], Export: NothingToExport, Rebuild: NothingToRebuild}, // with records
 		{Name: "outbox", Forget: forgetOutbox, Export: NothingToExport, Rebuild: NothingToRebuild,
-			Expire: old(`DELETE FROM outbox WHERE state <> 0 AND at < $1`, keepPosted)},
+			Expire: func(_ context.Context, tx *Tx, now time.Time) error {
+				if err := tx.Exec(`DELETE FROM outbox WHERE state <> 0 AND at < $1`, now.Add(-keepPosted).UnixMilli()); err != nil {
+					return err
+				}
+				return vanished(tx, now)
+			}},
 		{Name: "dialogues", Forget: sql(`DELETE FROM dialogues WHERE person = $1`), Expire: old(`DELETE FROM dialogues WHERE expires < $1`, 0), Export: NothingToExport, Rebuild: NothingToRebuild},
 		{Name: "jobs", Forget: sql(`DELETE FROM jobs WHERE person = $1`), Expire: Nothing[time.Time], Export: NothingToExport, Rebuild: NothingToRebuild}, // each ends at its own time
 		{Name: "seen", Forget: Nothing[PersonID], Expire: old(`DELETE FROM seen WHERE at < $1`, seenFor), Export: NothingToExport, Rebuild: NothingToRebuild},
@@ -205,7 +210,15 @@ func expireRecords(_ context.Context, tx *Tx, now time.Time) error {
 		return err
 	}
 	for _, r := range gone {
-		if err := tx.blank(r); err != nil {
+		room, err := tx.Room(r.Room)
+		if err != nil {
+			return err
+		}
+		end := tx.blank
+		if room.Timer() != 0 {
+			end = tx.erase // its copies elsewhere, too
+		}
+		if err := end(r); err != nil {
 			return err
 		}
 	}

@@ -36,6 +36,8 @@ type Turn struct {
 	answers  RowID        // what of the bot's this is an answer to
 	renewed  bool         // she said again that she means it
 	refusal  []PostOption // how a refusal is posted
+
+	vanishing *Record // kept in this turn, and for less long than it would be
 }
 
 // Moderator is whether the person moderates the room that this is about, now.

@@ -40,7 +40,8 @@ type Room struct {
 	Name      string
 	Encrypted bool
 	Direct    bool
-	Members   []Member // people; the bot is no member of the list
+	Timer     time.Duration // after which its messages vanish; 0 = never
+	Members   []Member      // people; the bot is no member of the list
 }
 
 // Member is a person in a room.
@@ -268,7 +269,7 @@ func (n *Network) refresh(id string, fresh bool, inviter string) bot.Incoming {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	r := n.rooms[id]
-	c := &bot.RoomChange{Joined: r.joined, Fresh: fresh, Inviter: inviter, Name: r.Name, Encrypted: r.Encrypted, Direct: r.Direct, Members: map[string]bot.MemberInfo{}}
+	c := &bot.RoomChange{Joined: r.joined, Fresh: fresh, Inviter: inviter, Name: r.Name, Encrypted: r.Encrypted, Direct: r.Direct, Timer: r.Timer, Members: map[string]bot.MemberInfo{}}
 	for _, m := range r.members {
 		c.Members[m.Person] = bot.MemberInfo{Name: m.Name, Moderator: m.Moderator}
 	}
@@ -364,6 +365,23 @@ func (n *Network) Upgrade(old, id string) error {
 	n.mu.Unlock()
 	in := n.refresh(id, false, "")
 	in.RoomChange.Replaces = old
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.deliver(in)
+	return nil
+}
+
+// SetTimer sets after which time a room's messages vanish; 0 = never.
+func (n *Network) SetTimer(id string, after time.Duration) error {
+	n.mu.Lock()
+	r := n.rooms[id]
+	if r == nil {
+		n.mu.Unlock()
+		return fmt.Errorf("there is no room %s", id)
+	}
+	r.Timer = after
+	n.mu.Unlock()
+	in := n.refresh(id, false, "")
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.deliver(in)

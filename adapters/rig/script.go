@@ -43,7 +43,7 @@ type act struct {
 var directives = map[string]struct{ min, max int }{
 	"clock": {1, 1}, "seed": {1, 1}, "limits": {0, 0}, "advance": {1, 1}, "stop": {0, 0}, "restart": {0, 0},
 	"network": {1, 1}, "room": {1, 2}, "invite": {1, 2}, "join": {2, 2}, "leave": {2, 2}, "promote": {2, 2}, "demote": {2, 2},
-	"remove": {1, 1}, "upgrade": {1, 1},
+	"remove": {1, 1}, "upgrade": {1, 1}, "timer": {2, 2},
 	"down": {2, 2}, "slow": {2, 2}, "refuse": {3, 3}, "limit": {2, 2}, "nokey": {1, 1}, "key": {1, 1},
 	"translator": {1, 6}, "serve": {2, 2}, "crash": {1, 1}, "silence": {0, 0},
 }
@@ -175,7 +175,7 @@ func parseDirective(text string) (act, error) {
 	}
 	known := map[string][]string{
 		"limits": {"person", "room"}, "network": {"like"}, "invite": {"by", "on", "members"},
-		"room": {"on", "lang", "tz", "chapter", "members", "follows"},
+		"room": {"on", "lang", "tz", "chapter", "members", "follows", "timer"},
 	}[a.directive]
 	for key := range a.opts {
 		if !slices.Contains(known, key) {

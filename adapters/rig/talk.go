@@ -456,6 +456,12 @@ func (p *player) roomDirective(a act) error {
 			return err
 		}
 		at.id = fresh
+	case "timer":
+		d, err := Duration(a.words[1])
+		if err != nil {
+			return err
+		}
+		return at.net.SetTimer(at.id, d)
 	case "down", "slow":
 		d, err := Duration(a.words[1])
 		if err != nil {
@@ -631,6 +637,13 @@ func (p *player) newRoom(a act) (*place, Room, error) {
 	}
 	if p.rooms[name] != nil {
 		return nil, r, fmt.Errorf("there is a room %s already", name)
+	}
+	if timer := a.opts["timer"]; timer != "" {
+		d, err := Duration(timer)
+		if err != nil {
+			return nil, r, err
+		}
+		r.Timer = d
 	}
 	net, err := p.networkOf(a)
 	if err != nil {

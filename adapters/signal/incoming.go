@@ -20,6 +20,7 @@ type (
 	received struct {
 		Envelope  envelope  `json:"envelope"`
 		Exception *failure  `json:"exception"`
+		Account   string    `json:"account"`
 		Result    *received `json:"result"` // in --receive-mode manual it is wrapped
 	}
 	failure struct {
@@ -112,7 +113,10 @@ func parse(raw json.RawMessage) *received {
 		return nil
 	}
 	if r.Result != nil {
-		r = *r.Result
+		account := r.Account
+		if r = *r.Result; r.Account == "" {
+			r.Account = account
+		}
 	}
 	if !IsPerson(r.Envelope.SourceUUID) || r.Envelope.Timestamp <= 0 {
 		return nil // signal-cli itself could not tell from whom
@@ -278,8 +282,8 @@ func clip(s string, n int) string {
 // take hands one message to the engine.
 func (a *Adapter) take(ctx context.Context, raw json.RawMessage) error {
 	r := parse(raw)
-	if r == nil {
-		return nil
+	if r == nil || r.Account != "" && r.Account != a.cfg.Account {
+		return nil // of another account of the same signal-cli
 	}
 	e := &r.Envelope
 	if e.SourceUUID == a.self() {

@@ -101,17 +101,17 @@ func New(cfg Config) (*Adapter, error) {
 // Name implements bot.Adapter.
 func (a *Adapter) Name() string { return Name }
 
-// Signal's own limits: an edit is taken for a day and ten times; a longer text becomes a file.
+// Signal's own limits: an edit is taken for a day and ten times. A text over 2,000 octets travels as a file, which signal-cli sees to
+// and phones show whole.
 const (
 	editWindow = 24 * time.Hour
 	maxEdits   = 10
-	maxText    = 1900
 )
 
 // Abilities implements bot.Adapter. signal-cli keeps the order of calls only for those that wait for each other, which those of
 // one room do; more at once than InFlight only wait in signal-cli.
 func (a *Adapter) Abilities() bot.Abilities {
-	return bot.Abilities{Edits: true, EditWindow: editWindow - time.Minute, MaxEdits: maxEdits, Reactions: true, Deletes: true, Files: true, MaxText: maxText, InFlight: 8}
+	return bot.Abilities{Edits: true, EditWindow: editWindow - time.Minute, MaxEdits: maxEdits, Reactions: true, Deletes: true, Files: true, InFlight: 8}
 }
 
 // Report implements bot.Reporter.
