@@ -44,13 +44,6 @@ func (a *account) refused(began, now time.Time, after time.Duration) (wait time.
 	return wait
 }
 
-// isShort is whether an adapter's account is short of calls.
-func (d *dispatcher) isShort(adapter string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.e.clock.Now().Before(d.account(adapter).short)
-}
-
 // spare is whether a row is only an ornament: the message says what the reaction under it offers.
 func (w *waiting) spare() bool { return w.kind == OutReaction && w.priority == PriorityDecoration }
 

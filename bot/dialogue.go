@@ -140,7 +140,7 @@ func (t *Turn) enter(d *dialogue) error {
 	}
 	t.thread = d.Thread
 	t.lane = fmt.Sprintf("dialogue %d", d.ID)
-	t.dialogue, t.answers = d.ID, d.Asked
+	t.dialogue, t.answers = d.ID, max(t.answers, d.Asked)
 	t.refusal = []PostOption{Topic(topicDialogue, fmt.Sprint(d.ID))} // a reply to it is an answer
 	if d.About != t.Here.ID && d.Kind != whichRoom.Name {
 		r, err := t.Tx.Room(d.About)

@@ -73,4 +73,16 @@ func TestAWrongClockAsksOnce(t *testing.T) {
 	if got := h.texts("!room"); !slices.Contains(got, "done") || len(got) != 2 {
 		t.Errorf("the bot says %q", got)
 	}
+	// A yes that does come late is asked for once more, and then counts.
+	h.said(rig.Said{Room: "!room", Person: "@ana", Text: "/do it", Sent: late()})
+	asked = h.last("!room")
+	h.advance(11 * time.Minute)
+	for range 2 {
+		h.advance(time.Minute)
+		h.said(rig.Said{Room: "!room", Person: "@ana", Text: "yes", ReplyTo: asked.ID, Thread: asked.Thread, Sent: late()})
+		asked = h.last("!room")
+	}
+	if got := h.texts("!room")[2:]; len(got) != 3 || !strings.Contains(got[1], "Your yes reached me late") || got[2] != "done" {
+		t.Errorf("the bot says %q", got)
+	}
 }

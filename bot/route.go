@@ -230,6 +230,7 @@ func (tx *Tx) text(in *Incoming, here *Room, late bool) error {
 	if v == warned {
 		return t.Done(TooMany{Room: all})
 	}
+	t.answers = row
 	t.Called = t.calledIn(c)
 	if d == nil && topic == "" {
 		if err := t.lastRoom(); err != nil {
@@ -630,7 +631,7 @@ func (tx *Tx) reacted(in *Incoming, here *Room, late bool) error {
 	if err != nil || t.Member != nil && t.Member.Ignored {
 		return err
 	}
-	t.reply, t.thread = in.Target, ""
+	t.reply, t.thread, t.answers = in.Target, "", row
 	if p, err := tx.parcel(row); err != nil {
 		return err
 	} else if p.Thread != "" {
