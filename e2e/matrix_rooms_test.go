@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"starling/e2e/lab"
 )
@@ -117,6 +118,33 @@ func roles(t *testing.T, s *scene) {
 	if m := s.asks(s.luc, s.lille, mine); m.Body != refused.Body {
 		t.Errorf("demoted, luc is told %q, want %q", m.Body, refused.Body)
 	}
+}
+
+// unsigned: who did not verify her device may ask, and change nothing although she moderates, until she has done what she is told.
+func unsigned(t *testing.T, s *scene) {
+	eli := s.humans.Join(t, "eli", lab.Options{Unsigned: true})
+	s.ines.Invite(s.lille, eli.ID)
+	eli.WaitInvite(s.ines.ID)
+	eli.Join(s.lille)
+	s.ines.SetPower(s.lille, eli.ID, 50)
+	eli.WaitPower(s.lille, eli.ID, 50)
+	if m := s.asks(eli, s.lille, "/calendrier"); m.Body == "" {
+		t.Error("who asks from such a device is not answered")
+	}
+	refused := s.asks(eli, s.lille, "/salle langue fr")
+	if !strings.Contains(refused.Body, "vérifie cette session") {
+		t.Fatalf("eli is told %q, want what to do", refused.Body)
+	}
+	eli.Sign()
+	// The bot hears of it from the homeserver, in its own time.
+	for end := time.Now().Add(lab.Patience); ; {
+		if m := s.asks(eli, s.lille, "/salle langue fr"); strings.Contains(m.Body, "français") {
+			break
+		} else if m.Body != refused.Body || time.Now().After(end) {
+			t.Fatalf("with a signed device eli is told %q", m.Body)
+		}
+	}
+	eli.Leave(s.lille)
 }
 
 func direct(t *testing.T, s *scene) {

@@ -43,6 +43,7 @@ func TestMatrix(t *testing.T) {
 		{"what is typed does no harm", hostile},
 		{"what is not meant for it, or not fit for it", input},
 		{"roles count at once", roles},
+		{"a device that its owner did not sign", unsigned},
 		{"direct chat", direct},
 		{"it leaves, and comes again", leaves},
 		{"invitations that it does not take", declines},

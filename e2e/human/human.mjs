@@ -165,7 +165,7 @@ function fits(view, want) {
     (want.noReaction === undefined || !view.reactions.some((r) => r.key === want.noReaction && (!want.by || r.person === want.by)));
 }
 
-async function login({ base, user, password, onlySigned }) {
+async function login({ base, user, password, onlySigned, unsigned }) {
   const first = await sdk.createClient({ baseUrl: base }).loginRequest({
     type: "m.login.password", identifier: { type: "m.id.user", user }, password, initial_device_display_name: "human",
   });
@@ -189,10 +189,15 @@ async function login({ base, user, password, onlySigned }) {
   });
   await client.startClient({ filter, initialSyncLimit: 1000, threadSupport: false, pollTimeout: 20000 });
   await prepared;
-  await crypto.bootstrapCrossSigning({
+  if (!unsigned) await sign(crypto, user, password);
+  return { id: first.user_id, device: first.device_id };
+}
+
+// sign makes a cross-signing identity and signs the device with it.
+function sign(crypto, user, password) {
+  return crypto.bootstrapCrossSigning({
     authUploadDeviceSigningKeys: (request) => request({ type: "m.login.password", identifier: { type: "m.id.user", user }, password }),
   });
-  return { id: first.user_id, device: first.device_id };
 }
 
 // What a person can do. Each takes the person and the call, and returns what is answered.
@@ -227,6 +232,8 @@ const verbs = {
     return (await p.client.sendEvent(room, null, type, content)).event_id;
   },
   redact: (p, { room, id }) => p.client.redactEvent(room, id).then((r) => r.event_id),
+
+  sign: (p, { user, password }) => sign(p.client.getCrypto(), user, password).then(() => null),
 
   mark: (p) => p.log.length,
   async wait(p, { want, timeout }) {

@@ -74,6 +74,8 @@ type Options struct {
 	// OnlySigned makes a client that gives keys to, and shows messages from, cross-signed devices only
 	// (MSC4153, "exclude insecure devices" in Element).
 	OnlySigned bool
+	// Unsigned leaves cross-signing out, until Sign: a device that its owner did not verify.
+	Unsigned bool
 }
 
 // Join makes an account, logs in and sets up cross-signing, as a new user of Element does.
@@ -101,7 +103,7 @@ func (h *Humans) Enter(ctx context.Context, user string, options Options) (*Pers
 func (h *Humans) LogIn(ctx context.Context, user, password string, options Options) (*Person, error) {
 	var me struct{ ID, Device string }
 	err := h.do(ctx, "", "login", map[string]any{
-		"base": h.server.URL, "user": user, "password": password, "onlySigned": options.OnlySigned,
+		"base": h.server.URL, "user": user, "password": password, "onlySigned": options.OnlySigned, "unsigned": options.Unsigned,
 	}, &me)
 	if err != nil {
 		return nil, fmt.Errorf("%s logs in: %w", user, err)

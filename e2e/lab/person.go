@@ -89,6 +89,12 @@ func (p *Person) Join(room string) { p.t.Helper(); p.must("join", map[string]any
 // Leave leaves a room.
 func (p *Person) Leave(room string) { p.t.Helper(); p.must("leave", map[string]any{"room": room}, nil) }
 
+// Sign sets up cross-signing for who came without (Options.Unsigned): her device is then her own.
+func (p *Person) Sign() {
+	p.t.Helper()
+	p.must("sign", map[string]any{"user": p.Name, "password": p.Name + "-password"}, nil)
+}
+
 // SetPower gives user a power level: 50 and more is a moderator.
 func (p *Person) SetPower(room, user string, level int) {
 	p.t.Helper()
