@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -107,16 +108,23 @@ func (d *daemon) start() (over <-chan struct{}, err error) {
 	}
 	d.cmd.Stdout, d.cmd.Stderr = io.Discard, io.Discard // its complaints name people
 	d.cmd.SysProcAttr = orphanless()
-	if err := d.cmd.Start(); err != nil {
+	cmd, ended, started := d.cmd, make(chan struct{}), make(chan error)
+	go func() {
+		// The kernel's death signal comes when the thread ends that started the child, so it stays.
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is in nobody's hands
+			close(ended)
+		}
+	}()
+	if err := <-started; err != nil {
 		d.cmd = nil
 		return nil, fmt.Errorf("signal-cli cannot be started ([signal] command): %w", err)
 	}
-	d.over = make(chan struct{})
-	go func(cmd *exec.Cmd, over chan struct{}) {
-		_ = cmd.Wait() // how it ended is in nobody's hands
-		close(over)
-	}(d.cmd, d.over)
-	return d.over, nil
+	d.over = ended
+	return ended, nil
 }
 
 // stop ends the daemon, by force if it does not listen.

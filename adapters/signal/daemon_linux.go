@@ -2,7 +2,8 @@ package signal
 
 import "syscall"
 
-// orphanless lets signal-cli end with the bot, however that ends: a second one on the same data would wait for the first.
+// orphanless lets signal-cli end with the bot, however that ends: a second one on the same data would wait for the first. It is not
+// asked to: when who was attached has gone while it told something, it can lock itself up for good.
 func orphanless() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

@@ -246,6 +246,9 @@ func (a *Adapter) unreadable(ctx context.Context, e *envelope, kind string) erro
 		}
 		return nil
 	}
+	if strings.Contains(kind, "Duplicate") {
+		return nil // it was read before
+	}
 	if !strings.Contains(kind, "Protocol") && !strings.Contains(kind, "Decrypt") && !strings.Contains(kind, "NoSession") && !strings.Contains(kind, "Invalid") {
 		return nil // a kind of message that signal-cli does not know
 	}

@@ -88,6 +88,12 @@ func StartStarling(t testing.TB, server *Dendrite, invite ...string) *Starling {
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
+	s.endWith(t)
+	return s
+}
+
+// endWith ends the bot with the test, and shows how its log ends where that failed.
+func (s *Starling) endWith(t testing.TB) {
 	t.Cleanup(func() {
 		if !s.process.ended() {
 			if err := s.Stop(); err != nil {
@@ -98,7 +104,6 @@ func StartStarling(t testing.TB, server *Dendrite, invite ...string) *Starling {
 			t.Logf("the bot's log ends with:\n%s", lastLines(s.Log(), 30))
 		}
 	})
-	return s
 }
 
 // Start runs the bot and returns when its status socket answers.
