@@ -172,6 +172,30 @@ func (d *Dendrite) Register(ctx context.Context, user, password string) (id stri
 	return account.UserID, err
 }
 
+// Configure changes the homeserver's configuration, by pairs of old and new text, and starts it again.
+func (d *Dendrite) Configure(ctx context.Context, pairs ...string) error {
+	path := filepath.Join(d.dir, "dendrite.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if !bytes.Contains(text, []byte(pairs[i])) {
+			return fmt.Errorf("dendrite.yaml holds no %q", pairs[i])
+		}
+	}
+	if err := os.WriteFile(path, []byte(strings.NewReplacer(pairs...).Replace(string(text))), 0o600); err != nil {
+		return err
+	}
+	return errors.Join(d.Stop(), d.Start(ctx))
+}
+
+// What Configure may replace.
+const (
+	NoServices   = "app_service_api: {}"
+	NoRateLimits = "rate_limiting: {enabled: false}"
+)
+
 // request makes one JSON request.
 func request(ctx context.Context, method, url string, in, out any) error {
 	var body io.Reader
@@ -219,7 +243,7 @@ func (d *Dendrite) configure(ctx context.Context) error {
 		return fmt.Errorf("generate-keys: %w\n%s", err, out)
 	}
 	var text bytes.Buffer
-	if err := dendriteConfig.Execute(&text, map[string]string{"Dir": d.dir, "Name": ServerName, "Secret": sharedSecret, "SQLite": noSync}); err != nil {
+	if err := dendriteConfig.Execute(&text, map[string]string{"Dir": d.dir, "Name": ServerName, "Secret": sharedSecret, "SQLite": noSync, "NoServices": NoServices, "NoRateLimits": NoRateLimits}); err != nil {
 		return err
 	}
 	return os.WriteFile(config, text.Bytes(), 0o600)
@@ -259,7 +283,7 @@ client_api:
   registration_disabled: true
   registration_shared_secret: {{.Secret}}
   guests_disabled: true
-  rate_limiting: {enabled: false}
+  {{.NoRateLimits}}
 federation_api:
   key_perspectives: []
   database: {connection_string: "file:{{.Dir}}/federationapi.db{{.SQLite}}"}
@@ -272,6 +296,7 @@ media_api:
 relay_api: {database: {connection_string: "file:{{.Dir}}/relayapi.db{{.SQLite}}"}}
 room_server: {default_room_version: "10", database: {connection_string: "file:{{.Dir}}/roomserver.db{{.SQLite}}"}}
 sync_api: {database: {connection_string: "file:{{.Dir}}/syncapi.db{{.SQLite}}"}, search: {enabled: false}}
+{{.NoServices}}
 user_api:
   bcrypt_cost: 4
   account_database: {connection_string: "file:{{.Dir}}/userapi.db{{.SQLite}}"}

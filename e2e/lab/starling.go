@@ -36,6 +36,16 @@ type BotConfig struct {
 
 // NewStarling writes a configuration below dir and logs the bot in, as README says.
 func NewStarling(ctx context.Context, dir string, c BotConfig) (*Starling, error) {
+	s, err := SetUpStarling(dir, c)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.Command(ctx, c.Password+"\n", "matrix", "login")
+	return s, err
+}
+
+// SetUpStarling writes a configuration below dir.
+func SetUpStarling(dir string, c BotConfig) (*Starling, error) {
 	binary, err := built("starling")
 	if err != nil {
 		return nil, err
@@ -59,12 +69,18 @@ func NewStarling(ctx context.Context, dir string, c BotConfig) (*Starling, error
 	if err := os.WriteFile(s.config(), []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	login := exec.CommandContext(ctx, binary, "matrix", "login", "--config", s.config())
-	login.Stdin = strings.NewReader(c.Password + "\n")
-	if out, err := login.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("starling matrix login: %w\n%s", err, out)
-	}
 	return s, nil
+}
+
+// Command runs one of the program's commands with the bot's configuration and returns what it printed.
+func (s *Starling) Command(ctx context.Context, input string, args ...string) (printed string, err error) {
+	cmd := exec.CommandContext(ctx, s.binary, append(args, "--config", s.config())...)
+	cmd.Stdin = strings.NewReader(input)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("starling %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out), err
 }
 
 func (s *Starling) config() string { return filepath.Join(s.Dir, "config.toml") }
@@ -85,6 +101,13 @@ func StartStarling(t testing.TB, server *Dendrite, invite ...string) *Starling {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Run(t)
+	return s
+}
+
+// Run starts the bot and ends it with the test.
+func (s *Starling) Run(t testing.TB) {
+	t.Helper()
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
