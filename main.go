@@ -48,6 +48,7 @@ type cli struct {
 		Status  signalStatusCmd  `cmd:"" help:"Say how the Signal account is, and what to do about it."`
 		Captcha signalCaptchaCmd `cmd:"" help:"Hand in the proof that Signal asked for."`
 	} `cmd:"" help:"The bot's Signal account."`
+	Doctor  doctorCmd  `cmd:"" help:"Look whether everything is as it should be, and say what to do where it is not."`
 	Status  statusCmd  `cmd:"" help:"Say how a running bot is and what waits to be said, in numbers."`
 	Rebuild rebuildCmd `cmd:"" help:"Compute every derived table anew from the records."`
 	Export  exportCmd  `cmd:"" help:"Write all that is kept of a chapter, its key included, as JSON lines."`

@@ -17,6 +17,8 @@ type request struct {
 	session
 	http *http.Request
 	body map[string]json.RawMessage
+
+	service bool // an application service makes it
 }
 
 // refusal is an error answer of the client-server API.
@@ -114,7 +116,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, op string, open b
 	s.stats.Calls[op]++
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	known := false
-	in.session, known = s.tokens[token]
+	if in.session, known = s.tokens[token]; !known {
+		in.session, known = s.serviceFor(token, r)
+		in.service = known
+	}
 	in.Call.User = in.session.user
 	delay := s.options.Delay + s.slow[in.Room]
 	if op != "sync" {
@@ -177,7 +182,7 @@ func (s *Server) answer(in *request, handle handler) (any, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.options.Limit; l.Rate > 0 && (in.Op == "send" || in.Op == "redact" || in.Op == "state") {
+	if l := s.options.Limit; l.Rate > 0 && !in.service && (in.Op == "send" || in.Op == "redact" || in.Op == "state") {
 		if wait, ok := s.account(in.user).meter.take(s.now(), l); !ok {
 			s.stats.Limited++
 			return nil, &refusal{status: http.StatusTooManyRequests, code: "M_LIMIT_EXCEEDED", message: "too many requests", after: wait, limited: true, pause: l.Pause}

@@ -156,7 +156,7 @@ func send(s *Server, in *request) (any, error) {
 		return nil, err
 	}
 	return s.once(in, in.Type, func() *Event {
-		return &Event{Room: in.Room, Sender: in.user, Type: in.Type, Content: content, Txn: in.Txn}
+		return &Event{Room: in.Room, Sender: in.user, Type: in.Type, Content: content, Txn: in.Txn, service: in.service}
 	})
 }
 
@@ -172,7 +172,7 @@ func redact(s *Server, in *request) (any, error) {
 				e.Content, e.Redacted = object{}, true
 			}
 		}
-		return &Event{Room: in.Room, Sender: in.user, Type: "m.room.redaction", Content: content, Redacts: target, Txn: in.Txn}
+		return &Event{Room: in.Room, Sender: in.user, Type: "m.room.redaction", Content: content, Redacts: target, Txn: in.Txn, service: in.service}
 	})
 }
 
@@ -182,7 +182,7 @@ func (s *Server) once(in *request, kind string, make func() *Event) (any, error)
 		return nil, err
 	}
 	txn := strings.Join([]string{in.user, in.device, in.Room, kind, in.Txn}, "\x00")
-	if id, again := s.remembered(txn); again {
+	if id, again := s.remembered(txn); again && !in.service { // homeservers forget a service's ids when they restart, so none is relied on
 		s.stats.Repeated++
 		return object{"event_id": id}, nil
 	}
@@ -226,7 +226,7 @@ func (e *Event) json() object {
 	if e.Redacts != "" {
 		out["redacts"] = e.Redacts
 	}
-	if e.Txn != "" {
+	if e.Txn != "" && !e.service { // a service's id comes back to no device
 		out["unsigned"] = object{"transaction_id": e.Txn}
 	}
 	return out

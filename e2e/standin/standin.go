@@ -72,7 +72,8 @@ type Event struct {
 	At                     time.Time // when it arrived here
 	Redacted               bool
 
-	pos int64
+	pos     int64
+	service bool // an application service sent it
 }
 
 // Text is the body of a message.
@@ -103,6 +104,7 @@ type Server struct {
 	slow     map[string]time.Duration
 	accounts map[string]*account
 	tokens   map[string]session
+	services map[string]bool   // tokens of application services
 	txns     map[string]string // user, room, type, transaction id -> event id
 	oldTxns  map[string]string
 	changed  chan struct{} // closed and replaced whenever something happened
