@@ -112,7 +112,6 @@ func (s *Starling) Run(t testing.TB) {
 		t.Fatal(err)
 	}
 	s.endWith(t)
-	return s
 }
 
 // endWith ends the bot with the test, and shows how its log ends where that failed.
