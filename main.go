@@ -48,10 +48,12 @@ type cli struct {
 		Status  signalStatusCmd  `cmd:"" help:"Say how the Signal account is, and what to do about it."`
 		Captcha signalCaptchaCmd `cmd:"" help:"Hand in the proof that Signal asked for."`
 	} `cmd:"" help:"The bot's Signal account."`
-	Doctor  doctorCmd  `cmd:"" help:"Look whether everything is as it should be, and say what to do where it is not."`
-	Status  statusCmd  `cmd:"" help:"Say how a running bot is and what waits to be said, in numbers."`
-	Rebuild rebuildCmd `cmd:"" help:"Compute every derived table anew from the records."`
-	Export  exportCmd  `cmd:"" help:"Write all that is kept of a chapter, its key included, as JSON lines."`
+	Doctor     doctorCmd     `cmd:"" help:"Look whether everything is as it should be, and say what to do where it is not."`
+	Status     statusCmd     `cmd:"" help:"Say how a running bot is and what waits to be said, in numbers."`
+	Rebuild    rebuildCmd    `cmd:"" help:"Compute every derived table anew from the records."`
+	Export     exportCmd     `cmd:"" help:"Write all that is kept of a chapter, its key included, as JSON lines."`
+	Completion completionCmd `cmd:"" help:"Print the completion for a shell."`
+	Man        manCmd        `cmd:"" help:"Print the man page."`
 }
 
 func main() {
@@ -146,6 +148,13 @@ func (runCmd) Run(ctx context.Context, c *cli) (err error) {
 			return fmt.Errorf("the metrics cannot be served: %w", err)
 		}
 	}
+	running, ended := context.WithCancel(ctx)
+	notified := make(chan struct{})
+	go func() {
+		defer close(notified)
+		systemd(running, func(ctx context.Context) error { _, err := e.Health(ctx); return err })
+	}()
+	defer func() { ended(); <-notified }()
 	log.Info().Str("version", version).Msg("starling runs")
 	return e.Run(ctx, networks...)
 }
