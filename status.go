@@ -14,6 +14,7 @@ import (
 
 type statusCmd struct {
 	JSON    bool          `help:"Print it as JSON." name:"json"`
+	Code    bool          `help:"Print the code with which a room asks to be told of the bot's own troubles: /status here CODE."`
 	Idle    bool          `help:"Wait until nothing is under way."`
 	Timeout time.Duration `help:"How long to wait." default:"30s"`
 }
@@ -25,6 +26,14 @@ func (s statusCmd) Run(ctx context.Context, c *cli) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
+	if s.Code {
+		code, err := bot.AskCode(ctx, cfg.State.Dir)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("Within 15 minutes a moderator types in the room that is to be told:\n\n    /status here %s\n\n", code)
+		return nil
+	}
 	if s.Idle {
 		if _, err := bot.AskStatus(ctx, cfg.State.Dir, true); err != nil {
 			if ctx.Err() != nil {

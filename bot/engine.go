@@ -112,6 +112,7 @@ type Engine struct {
 	wg        sync.WaitGroup // all that hands in work
 	lookAgain time.Duration  // how long it sleeps at most for a timer; 0 = as long as it takes
 	timer     func()         // stops the clock's call for the next due timer
+	operator  operatorCode
 }
 
 // task is one thing to do in a transaction.

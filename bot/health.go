@@ -122,6 +122,12 @@ func AskHealth(ctx context.Context, dir string) (h Health, err error) {
 	return h, err
 }
 
+// AskCode asks a running bot for the code that `/status here` must name.
+func AskCode(ctx context.Context, dir string) (code string, err error) {
+	err = ask(ctx, dir, "code", &code)
+	return code, err
+}
+
 // ErrNotRunning says that nothing answers on a state directory's socket.
 var ErrNotRunning = errors.New("no Starling is running on this state directory")
 

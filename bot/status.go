@@ -96,7 +96,8 @@ func socketPath(dir string) string {
 }
 
 // ServeStatus answers on a unix socket in the state directory until ctx ends: each connection gets the status as one line of
-// JSON, at once ("now") or when the bot is idle ("idle"), or all that operators see ("health").
+// JSON, at once ("now") or when the bot is idle ("idle"), or all that operators see ("health"),
+// or a new code by which a room shows that it is theirs ("code").
 func (e *Engine) ServeStatus(ctx context.Context) error {
 	path := socketPath(e.cfg.Dir)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -143,6 +144,8 @@ func (e *Engine) answerStatus(ctx context.Context, c net.Conn) {
 			return
 		}
 		answer = h
+	case "code":
+		answer = e.newCode()
 	case "idle":
 		if err := e.Wait(ctx, Status.Idle); err != nil {
 			return

@@ -11,6 +11,7 @@ import (
 	"starling/commands/relay"
 	"starling/commands/room"
 	"starling/commands/starling"
+	"starling/commands/status"
 	"starling/data"
 )
 
@@ -24,6 +25,7 @@ func All(principles []data.Principle) []bot.Capability {
 		relay.Capability(),
 		room.Capability(),
 		forget.Capability(),
+		status.Capability(),
 		starling.Capability(),
 	}
 }
