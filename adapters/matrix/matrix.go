@@ -71,6 +71,7 @@ type Adapter struct {
 	arrivedMu sync.Mutex
 	arrived   map[id.SessionID]bool // room keys that came since held events were last tried
 
+	noted   report // for operators
 	process string // tells this run of the program from others
 	echoMu  sync.Mutex
 	echoes  [2]map[string]id.EventID    // own events that came down last, by Outgoing.ID
@@ -85,6 +86,7 @@ type Adapter struct {
 var (
 	_ bot.Adapter      = (*Adapter)(nil)
 	_ bot.DirectOpener = (*Adapter)(nil)
+	_ bot.Reporter     = (*Adapter)(nil)
 )
 
 // New opens the account that is logged in in cfg.StateDir. It makes no network call. The error is ErrNotLoggedIn where

@@ -38,6 +38,7 @@ func (a *Adapter) Send(ctx context.Context, out bot.Outgoing) (string, error) {
 	}
 	eid, err := a.once(ctx, out)
 	if err == nil {
+		a.noted.note(func(r *bot.Report) { r.Sent = a.cfg.Now() })
 		return eid.String(), nil
 	}
 	if loggedOut(err) {

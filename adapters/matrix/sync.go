@@ -199,6 +199,7 @@ func (a *Adapter) patiently(ctx context.Context, trouble string, fn func(ctx con
 		case errors.Is(err, ErrDeviceLost), errors.Is(err, bot.ErrStopped):
 			return err
 		}
+		a.reached(err)
 		wait := max(pause.NextBackOff(), retryAfter(err))
 		a.log.Warn().Err(clean(err)).Int("failures", failures+1).Dur("again_in", wait).Msg(trouble)
 		select {
@@ -283,6 +284,7 @@ func (a *Adapter) syncOnce(ctx context.Context, in bot.Inbox, retryHeld *bool) e
 		return err
 	}
 	a.openFences(b.fences)
+	a.received(ctx, b, a.cfg.Now())
 	*retryHeld = false
 	a.readyOnce.Do(func() { close(a.ready) })
 	if len(b.errands) > 0 {
