@@ -32,6 +32,8 @@ const (
 
 var killSeed = flag.Uint64("kill-seed", 0, "repeats a run of the kill test: its order and its moments")
 
+var killService = flag.Bool("kill-service", false, "the bot of the kill test is an application service")
+
 // Nothing is lost and nothing comes twice, although the bot is killed again and again in the middle of its work. The moments
 // are random: after some number of messages from a seed, and then within the next 300 ms.
 func TestNothingIsLostOrDoubledByKills(t *testing.T) {
@@ -124,7 +126,12 @@ func settle(t *testing.T) *house {
 	join := func(name string) *lab.Person { return humans.Join(t, name, lab.Options{}) }
 	ana, luc := join("ana"), join("luc")
 	h := &house{ana: ana, senders: []*lab.Person{ana, luc, join("mar")}, said: make(chan struct{}, eachKind*(perAlert+perNeed))}
-	h.bot = lab.StartStarling(t, server, ":"+lab.ServerName)
+	if *killService {
+		h.bot = asService(t, server, lab.BotConfig{Invite: []string{":" + lab.ServerName}})
+		h.bot.Run(t)
+	} else {
+		h.bot = lab.StartStarling(t, server, ":"+lab.ServerName)
+	}
 
 	h.origin = ana.CreateRoom(lab.Room{Name: "Barcelona", Invite: []string{h.bot.ID, h.senders[1].ID, h.senders[2].ID}})
 	for _, p := range h.senders[1:] {
