@@ -349,7 +349,7 @@ func (s *settled) settle() {
 
 // playAll plays all cells side by side on one engine: each step of all, then the next.
 func playAll(t *testing.T, cells []*cell) {
-	s := onRig(t, nil)
+	s := onRig(t, bot.Limits{}, nil)
 	net := s.net
 	longest := 0
 	for batch := range slices.Chunk(cells, 100) {

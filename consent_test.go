@@ -20,7 +20,7 @@ import (
 )
 
 // onRig starts a bot as it ships on a rig's network.
-func onRig(t testing.TB, watch func(rig.Event)) *settled {
+func onRig(t testing.TB, limits bot.Limits, watch func(rig.Event)) *settled {
 	t.Helper()
 	clock := rig.NewClock(time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC))
 	net := rig.NewNetwork("matrix", rig.LikeMatrix(), clock, watch)
@@ -35,7 +35,7 @@ func onRig(t testing.TB, watch func(rig.Event)) *settled {
 		t.Fatal(err)
 	}
 	e, err := bot.Open(bot.Config{Dir: t.TempDir(), Name: "Starling", Lang: "en", Clock: clock, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel),
-		Messages: registry, Locales: bundle, NoSync: true}, caps...)
+		Messages: registry, Locales: bundle, NoSync: true, Limits: limits}, caps...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func (h *home) person(who string) string { return "@" + who + "." + h.name }
 func TestNobodyHearsOrLearnsOfAChapterWithoutConsent(t *testing.T) {
 	var mu sync.Mutex
 	var events []rig.Event
-	s := onRig(t, func(ev rig.Event) {
+	s := onRig(t, bot.Limits{}, func(ev rig.Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		events = append(events, ev)

@@ -51,7 +51,7 @@ func FuzzWhatTheBotSays(f *testing.F) {
 	}
 	var mu sync.Mutex
 	var events []rig.Event
-	s := onRig(f, func(ev rig.Event) {
+	s := onRig(f, bot.Limits{}, func(ev rig.Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		events = append(events, ev)

@@ -3,12 +3,14 @@ package matrix
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"maunium.net/go/mautrix/event"
 
 	"starling/bot"
+	"starling/locales/markup"
 )
 
 // FuzzSync puts one event that anybody on any server could have written into an answer to /sync. One that is malformed is passed over:
@@ -85,6 +87,52 @@ func FuzzSync(f *testing.F) {
 		}
 		if err := a.commit(ctx, b, resp.NextBatch); err != nil {
 			t.Fatalf("%s: %s: it cannot be stored: %v", at, one, err)
+		}
+	})
+}
+
+// FuzzNobodyIsPinged: whatever somebody typed into what the bot says, the event names whom it mentions, and that is nobody, or who is
+// replied to. Nor does it become a link to a person, which clients show as a mention.
+func FuzzNobodyIsPinged(f *testing.F) {
+	for _, s := range []string{"@room", "@ana:example.org", "https://matrix.to/#/@ana:example.org", "[ana](https://matrix.to/#/@ana:example.org)", "<a href=\"https://matrix.to/#/@ana:example.org\">ana</a>",
+		"matrix:u/ana:example.org", "\ufffc", "<mx-reply>x</mx-reply>", "**@room**", "- @room\n- ana", "> <@ana:example.org> x", "@\u200broom", "＠room"} {
+		f.Add(s, false, false)
+		f.Add(s, true, true)
+	}
+	f.Fuzz(func(t *testing.T, typed string, reply, edit bool) {
+		out := bot.Outgoing{Kind: bot.OutMessage, Text: "**Alert** " + markup.Isolate(markup.Escape(markup.Clean(typed)))}
+		if reply {
+			out.ReplyTo, out.ReplyPerson = "$q", ana
+		}
+		if edit {
+			out.Kind, out.Target = bot.OutEdit, "$mine"
+		}
+		var c struct {
+			Mentions  *event.Mentions `json:"m.mentions"`
+			Formatted string          `json:"formatted_body"`
+			New       *struct {
+				Mentions  *event.Mentions `json:"m.mentions"`
+				Formatted string          `json:"formatted_body"`
+			} `json:"m.new_content"`
+		}
+		raw, err := json.Marshal(textContent(out))
+		if err == nil {
+			err = json.Unmarshal(raw, &c)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(m *event.Mentions, html string) {
+			if m == nil || m.Room || len(m.UserIDs) > 1 || len(m.UserIDs) == 1 && (!reply || m.UserIDs[0] != ana) {
+				t.Errorf("%q: mentions %+v in %s", typed, m, raw)
+			}
+			if strings.Contains(html, "<a ") || strings.Contains(html, "<mx-reply") {
+				t.Errorf("%q: a link in %s", typed, html)
+			}
+		}
+		check(c.Mentions, c.Formatted)
+		if c.New != nil {
+			check(c.New.Mentions, c.New.Formatted)
 		}
 	})
 }

@@ -110,7 +110,8 @@ func isInvisible(r rune) bool {
 	switch r {
 	case zwnj, zwj, vs16:
 		return false
-	case '\u00AD', '\u034F', '\u115F', '\u1160', '\u17B4', '\u17B5', '\u3164', '\uFFA0':
+	case '\u00AD', '\u034F', '\u115F', '\u1160', '\u17B4', '\u17B5', '\u3164', '\uFFA0',
+		'\uFFFC': // what Signal puts in the place of a mention
 		return true
 	}
 	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Noncharacter_Code_Point) && !visibleFormat(r)
