@@ -105,12 +105,53 @@ func (w *world) until(wanted func(lab.BotStatus) bool) {
 	}
 }
 
-// BenchmarkRelay measures how long an alert takes from the ✅ that confirms it to the last of the rooms that follow. Beside it,
-// on the same server: a relay that sends one message after the other, as the usual ones do, and nothing but all calls at once,
-// which no relay can beat.
+// positions notes when the bot asks for what is new: it does so when all that it was told before is stored.
+type positions struct {
+	mu    sync.Mutex
+	asked []time.Time
+}
+
+func (p *positions) note(c standin.Call) standin.Fault {
+	if c.Op == "sync" {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.asked = append(p.asked, time.Now())
+	}
+	return standin.Fault{}
+}
+
+// after is the first time at which the bot asked after a moment.
+func (p *positions) after(moment time.Time) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, at := range p.asked {
+		if at.After(moment) {
+			return at
+		}
+	}
+	return moment
+}
+
+// row prints what goes into a table of BENCHMARKS.md.
+func row(cells ...any) {
+	for _, c := range cells {
+		fmt.Printf("| %v ", c)
+	}
+	fmt.Println("|")
+}
+
+func ms(n float64) string { return fmt.Sprintf("%.0f ms", n) }
+
+// BenchmarkRelay measures how long an alert takes from the ✅ that confirms it to the last of the rooms that follow, and how long
+// of that is after the ✅ was stored. Beside it, on the same server: a relay that sends one message after the other, as the usual
+// ones do, and nothing but all calls at once, which no relay can beat. With -short it only shows that it runs.
 func BenchmarkRelay(b *testing.B) {
-	sizes := []int{1, 10, 50}
-	w := newWorld(b, standin.Options{Delay: perCall})
+	sizes, runs := []int{1, 10, 50, 200}, runs
+	if testing.Short() {
+		sizes, runs = []int{1, 3}, 2
+	}
+	var asked positions
+	w := newWorld(b, standin.Options{Delay: perCall, Fault: asked.note})
 	peer := w.server.Account("peer", "peer")
 	var origins, followers []string
 	for range sizes {
@@ -148,16 +189,19 @@ func BenchmarkRelay(b *testing.B) {
 	bare := newSender(b, w, peer)
 	for i, size := range sizes {
 		b.Run(fmt.Sprintf("rooms=%d", size), func(b *testing.B) {
-			var relay, serial, parallel []time.Duration
+			var relay, stored, serial, parallel []time.Duration
 			for run := range runs * b.N {
-				relay = append(relay, w.relay(b, origins[i], followers[:size], run))
+				start, last := w.relay(b, origins[i], followers[:size], run)
+				relay, stored = append(relay, last.Sub(start)), append(stored, last.Sub(asked.after(start)))
 				parallel = append(parallel, bare.parallel(b, followers[:size]))
 				if run < 3 {
 					serial = append(serial, bare.serial(b, followers[:size]))
 				}
 			}
 			b.ReportMetric(0, "ns/op")
+			row(size, ms(median(relay)), ms(float64(slices.Max(relay))/1e6), ms(median(stored)), ms(median(parallel)), ms(median(serial)))
 			b.ReportMetric(median(relay), "ms")
+			b.ReportMetric(median(stored), "ms-after-stored")
 			b.ReportMetric(float64(slices.Max(relay))/1e6, "ms-slowest")
 			b.ReportMetric(median(serial), "ms-serial")
 			b.ReportMetric(median(parallel), "ms-all-at-once")
@@ -165,8 +209,8 @@ func BenchmarkRelay(b *testing.B) {
 	}
 }
 
-// relay raises an alert and gives the time from its confirmation to its arrival in the last room.
-func (w *world) relay(b *testing.B, origin string, rooms []string, run int) time.Duration {
+// relay raises an alert and gives when it was confirmed and when it arrived in the last room.
+func (w *world) relay(b *testing.B, origin string, rooms []string, run int) (start, last time.Time) {
 	b.Helper()
 	text := fmt.Sprintf("police at the social centre, number %d", run)
 	preview, err := w.command(origin, "/alert now: "+text)
@@ -174,11 +218,10 @@ func (w *world) relay(b *testing.B, origin string, rooms []string, run int) time
 		b.Fatal(err)
 	}
 	w.settle()
-	start := time.Now()
+	start = time.Now()
 	w.server.React(origin, ana, preview.ID, "✅")
 	ctx, cancel := context.WithTimeout(w.ctx, lab.Patience)
 	defer cancel()
-	var last time.Time
 	for _, room := range rooms {
 		e, err := w.server.Wait(ctx, room, func(e standin.Event) bool {
 			return e.Sender == w.id && e.At.After(start) && strings.Contains(e.Text(), text)
@@ -191,7 +234,7 @@ func (w *world) relay(b *testing.B, origin string, rooms []string, run int) time
 		}
 	}
 	w.settle()
-	return last.Sub(start)
+	return start, last
 }
 
 // sender is a program that does nothing but send.
@@ -268,26 +311,38 @@ func median(all []time.Duration) float64 {
 }
 
 // BenchmarkMemory measures the memory that the bot holds with few and with many rooms of five people, each of which has
-// just been helped once. The difference is what a room costs.
+// just been helped once, and how long that help took. What a room costs is the difference to the fewest. With -short it only
+// shows that it runs.
 func BenchmarkMemory(b *testing.B) {
-	few, many := 10, 1000
-	var held []int64
-	for _, rooms := range []int{few, many} {
+	sizes := []int{10, 100, 1000, 5000}
+	if testing.Short() {
+		sizes = []int{2, 4}
+	}
+	var least int64
+	for _, rooms := range sizes {
 		b.Run(fmt.Sprintf("rooms=%d", rooms), func(b *testing.B) {
 			var octets int64
+			var took []time.Duration
 			for range b.N {
-				octets = memory(b, rooms)
+				octets, took = memory(b, rooms)
 			}
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(float64(octets)/1e6, "MB")
-			if held = append(held, octets); rooms == many && len(held) == 2 {
-				b.ReportMetric(float64(held[1]-held[0])/float64(many-few)/1e3, "kB/room")
+			b.ReportMetric(median(took), "ms/answer")
+			each := ""
+			if rooms == sizes[0] {
+				least = octets
+			} else {
+				kB := float64(octets-least) / float64(rooms-sizes[0]) / 1e3
+				b.ReportMetric(kB, "kB/room")
+				each = fmt.Sprintf("%.1f kB", kB)
 			}
+			row(rooms, fmt.Sprintf("%.1f MB", float64(octets)/1e6), each, fmt.Sprintf("%.1f ms", median(took)))
 		})
 	}
 }
 
-func memory(b *testing.B, rooms int) int64 {
+func memory(b *testing.B, rooms int) (octets int64, took []time.Duration) {
 	b.Helper()
 	w := newWorld(b, standin.Options{})
 	var all []string
@@ -300,18 +355,23 @@ func memory(b *testing.B, rooms int) int64 {
 	}
 	w.start(rooms)
 	for _, room := range all {
+		start := time.Now()
 		if _, err := w.command(room, "/starling"); err != nil {
 			b.Fatal(err)
 		}
+		took = append(took, time.Since(start))
 	}
 	w.bot.WaitIdle(b)
-	return w.rest()
+	return w.rest(), took
 }
 
 // rest waits until the bot gives back no more memory, and says what it holds then.
 func (w *world) rest() int64 {
 	w.b.Helper()
-	const still = 30 * time.Second
+	still := 30 * time.Second
+	if testing.Short() {
+		still = time.Second
+	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var least int64
