@@ -174,7 +174,7 @@ func (a *Adapter) groupSpoke(ctx context.Context, id, kind string, revision int6
 	g := all[0]
 	g.revision = revision
 	if !a.knows(id) {
-		return a.invited(ctx, g, e)
+		return a.invited(ctx, g, kind, e)
 	}
 	if a.unnamed(g) {
 		if err := a.learnNames(ctx); err != nil {
@@ -192,13 +192,13 @@ func (a *Adapter) unnamed(g *group) bool {
 }
 
 // invited decides about a group into which somebody takes the bot, asked or not: it stays, or leaves.
-func (a *Adapter) invited(ctx context.Context, g *group, e *envelope) (ok bool, err error) {
+func (a *Adapter) invited(ctx context.Context, g *group, kind string, e *envelope) (ok bool, err error) {
 	allowed := a.mayInvite(e.SourceUUID, e.SourceNumber)
 	if allowed {
 		if allowed, err = a.box().InviterAllowance(ctx, Name, e.SourceUUID, groupsPerDay); err != nil {
 			return false, err
 		}
-	} else if g.IsMember && e.Data != nil && e.Data.Group.Type != "UPDATE" {
+	} else if g.IsMember && kind != "UPDATE" {
 		return false, nil // she only speaks; who took the bot in is still to come
 	}
 	if !allowed {
@@ -279,7 +279,7 @@ func (a *Adapter) directSpoke(ctx context.Context, e *envelope, timer time.Durat
 	if known {
 		return nil
 	}
-	return a.direct(ctx, e.SourceUUID, clip(e.SourceName, maxName), timer)
+	return a.direct(ctx, e.SourceUUID, a.name(e.SourceUUID), timer)
 }
 
 func (a *Adapter) direct(ctx context.Context, person, name string, timer time.Duration) error {

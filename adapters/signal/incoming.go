@@ -1,6 +1,7 @@
 package signal
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -60,8 +61,8 @@ type (
 		Delete *struct {
 			Target int64 `json:"timestamp"`
 		} `json:"remoteDelete"`
+		// What signal-cli calls the name of somebody mentioned is her number, where it knows it: it is not read.
 		Mentions []struct {
-			Name  string `json:"name"`
 			UUID  string `json:"uuid"`
 			Start int    `json:"start"` // in UTF-16 code units
 		} `json:"mentions"`
@@ -125,7 +126,8 @@ func parse(raw json.RawMessage) *received {
 }
 
 // translate turns a message into what the engine reads, but for what only signal-cli knows (long texts); nil is nobody's business.
-func translate(e *envelope, me string, now time.Time) *bot.Incoming {
+// name knows what people call themselves.
+func translate(e *envelope, me string, name func(person string) string, now time.Time) *bot.Incoming {
 	data := e.Data
 	if e.Edit != nil {
 		data = e.Edit.Data
@@ -134,7 +136,7 @@ func translate(e *envelope, me string, now time.Time) *bot.Incoming {
 		return nil
 	}
 	in := &bot.Incoming{
-		Room: e.SourceUUID, Direct: true, Person: e.SourceUUID, Name: clip(e.SourceName, maxName),
+		Room: e.SourceUUID, Direct: true, Person: e.SourceUUID, Name: name(e.SourceUUID),
 		ID: messageID(e.Timestamp, e.SourceUUID), Sent: e.when(now), Received: now,
 		Encrypted: true, Trust: bot.TrustSigned,
 	}
@@ -168,7 +170,7 @@ func translate(e *envelope, me string, now time.Time) *bot.Incoming {
 	if data.Quote != nil {
 		in.ReplyTo = messageID(data.Quote.ID, data.Quote.AuthorUUID)
 	}
-	in.Text = data.text(in, me)
+	in.Text = data.text(in, me, name)
 	in.Files = data.files()
 	if data.ViewOnce {
 		in.Text = "" // it is not meant to stay
@@ -193,7 +195,7 @@ func (e *envelope) when(now time.Time) time.Time {
 
 // text is what a message says, with names where it mentions people. Whom it mentions goes into in; the bot's own mention is left
 // out of the text.
-func (d *dataMessage) text(in *bot.Incoming, me string) string {
+func (d *dataMessage) text(in *bot.Incoming, me string, name func(person string) string) string {
 	names := map[int]string{}
 	for i, m := range d.Mentions {
 		if i == maxMentions || !IsPerson(m.UUID) {
@@ -207,7 +209,7 @@ func (d *dataMessage) text(in *bot.Incoming, me string) string {
 		if !slices.Contains(in.Mentions, m.UUID) {
 			in.Mentions = append(in.Mentions, m.UUID)
 		}
-		names[m.Start] = "@" + clip(strings.ReplaceAll(m.Name, "\n", " "), maxName)
+		names[m.Start] = "@" + cmp.Or(strings.ReplaceAll(name(m.UUID), "\n", " "), "…")
 	}
 	if len(names) == 0 {
 		return strings.ReplaceAll(d.Message, string(objectReplaced), "")
@@ -257,12 +259,12 @@ func (a *Adapter) whole(ctx context.Context, in *bot.Incoming, d *dataMessage) e
 			return err
 		}
 		text, err := base64.StdEncoding.DecodeString(got.Data)
-		if err != nil || !utf8.Valid(text) {
+		if err != nil || len(text) == 0 || !utf8.Valid(text) {
 			return errUnreadable
 		}
 		d.Message = string(text)
 		in.Mentions, in.Mentioned = nil, false
-		in.Text = d.text(in, a.self())
+		in.Text = d.text(in, a.self(), a.name)
 		return nil
 	}
 	return nil
@@ -305,7 +307,7 @@ func (a *Adapter) take(ctx context.Context, raw json.RawMessage) error {
 			return err
 		}
 	}
-	in := translate(e, a.self(), time.Now())
+	in := translate(e, a.self(), a.name, time.Now())
 	if in == nil {
 		return nil
 	}

@@ -1,0 +1,158 @@
+package signal
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf16"
+
+	"github.com/google/go-cmp/cmp"
+
+	"starling/bot"
+)
+
+func TestStylesAreMeasuredInUTF16(t *testing.T) {
+	for text, want := range map[string][]string{
+		"**a** b":          {"0:1:BOLD"},
+		"🌊 **a🌊** `x`":     {"3:3:BOLD", "7:1:MONOSPACE"},
+		"مرحبا **يا** _ن_": {"6:2:BOLD", "9:1:ITALIC"},
+		"plain":            {},
+	} {
+		plain, got := styled(text)
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%q, shown as %q (-want +got)\n%s", text, plain, d)
+		}
+	}
+}
+
+// What signal-cli answers decides what becomes of a message: the shapes are those of the real one.
+func TestEveryAnswerIsRead(t *testing.T) {
+	result := func(types ...string) string {
+		var all []string
+		for _, one := range types {
+			all = append(all, `{"recipientAddress":{"uuid":"`+luc+`"},"type":"`+one+`"}`)
+		}
+		return `{"timestamp":7,"results":[` + strings.Join(all, ",") + `]}`
+	}
+	for _, c := range []struct {
+		name, answer string
+		err          *rpcError
+		trust        string
+		room         string
+		want         *bot.SendError // nil: it counts as said
+	}{
+		{name: "all have it", answer: result("SUCCESS", "SUCCESS")},
+		{name: "nobody else is there", answer: result()},
+		{name: "one is gone", answer: result("SUCCESS", "UNREGISTERED_FAILURE")},
+		{name: "all are gone", answer: result("UNREGISTERED_FAILURE")},
+		{name: "she is gone", answer: result("UNREGISTERED_FAILURE"), room: luc, want: &bot.SendError{Permanent: true, Gone: true}},
+		{name: "nobody has it", answer: result("NETWORK_FAILURE"), want: &bot.SendError{}},
+		{name: "a new number is asked about", answer: result("IDENTITY_FAILURE"), trust: TrustAsk, want: &bot.SendError{After: time.Minute}},
+		{name: "limited", answer: `{"results":[{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":90}]}`, want: &bot.SendError{Account: true, After: 90 * time.Second}},
+		{name: "limited for ever", answer: `{"results":[{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":9000000000}]}`, want: &bot.SendError{Account: true, After: longestOff}},
+		{name: "limited for one of two", answer: `{"results":[{"type":"SUCCESS"},{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":90}]}`},
+		{name: "limited as an error", err: &rpcError{Code: -5}, want: &bot.SendError{Account: true, After: limitedFor}},
+		{name: "limited in a group", err: &rpcError{Code: -32603, Message: "x (RateLimitException)"}, want: &bot.SendError{Account: true, After: limitedFor}},
+		{name: "proof in a group", err: &rpcError{Code: -32603, Message: "x (ProofRequiredException)"}, want: &bot.SendError{Account: true, After: proofFor}},
+		{name: "all failed, with results", err: &rpcError{Code: -1, Message: "Failed to send message", Data: json.RawMessage(`{"response":` + result("NETWORK_FAILURE") + `}`)}, want: &bot.SendError{}},
+		{name: "too old", err: &rpcError{Code: -3, Message: "StatusCode: 499"}, want: &bot.SendError{Account: true, After: 10 * time.Minute}},
+		{name: "put out", err: &rpcError{Code: -32603, Message: "x (AuthorizationFailedException)"}, want: &bot.SendError{Account: true, After: time.Minute}},
+		{name: "removed", err: &rpcError{Code: -1, Message: "User is not a group member"}, want: &bot.SendError{Permanent: true, Gone: true}},
+		{name: "nonsense", err: &rpcError{Code: -32602, Message: "x"}, want: &bot.SendError{Permanent: true}},
+		{name: "no line", err: &rpcError{Code: -3, Message: "x"}, want: &bot.SendError{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, _ := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+				if method != "send" {
+					return inGroup(method, params)
+				}
+				if c.err != nil {
+					return nil, c.err
+				}
+				return json.RawMessage(c.answer), nil
+			}))
+			a.cfg.Trust = c.trust
+			room := c.room
+			if room == "" {
+				room = groupID
+			}
+			_, err := a.Send(t.Context(), bot.Outgoing{Kind: bot.OutMessage, Room: room, Text: "hello"})
+			var got *bot.SendError
+			errors.As(err, &got)
+			if (got == nil) != (c.want == nil) || (got == nil) != (err == nil) {
+				t.Fatalf("got %v, want %+v", err, c.want)
+			}
+			if got != nil && (got.Permanent != c.want.Permanent || got.Gone != c.want.Gone || got.Account != c.want.Account || (got.After-c.want.After).Abs() > time.Second) {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+// A challenge is kept where `starling signal captcha` finds it, and until somebody gave the proof nothing is asked of Signal.
+func TestAChallengeIsKept(t *testing.T) {
+	sent := 0
+	a, _ := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+		if method == "send" {
+			sent++
+			return json.RawMessage(`{"results":[{"type":"RATE_LIMIT_FAILURE","token":"a-token","retryAfterSeconds":600}]}`), nil
+		}
+		return inGroup(method, params)
+	}))
+	for range 2 {
+		var err *bot.SendError
+		if _, e := a.Send(t.Context(), bot.Outgoing{Kind: bot.OutMessage, Room: groupID, Text: "hello"}); !errors.As(e, &err) || !err.Account {
+			t.Fatalf("got %v, want that the account waits", e)
+		}
+	}
+	if kept, err := os.ReadFile(filepath.Join(a.cfg.StateDir, challengeFile)); err != nil || string(kept) != "a-token\n" || sent != 1 {
+		t.Errorf("kept %q, %v; %d calls, want 1", kept, err, sent)
+	}
+}
+
+// FuzzAnswer: whatever signal-cli answers to a send, nothing breaks, and no word of its error reaches a log.
+func FuzzAnswer(f *testing.F) {
+	f.Add(-1, "Failed to send message +14155550123", `{"response":{"results":[{"type":"IDENTITY_FAILURE","recipientAddress":{"uuid":"`+luc+`"}}]}}`)
+	f.Add(-32603, "ProofRequiredException", `null`)
+	f.Add(0, "", `{"results":[{"type":"RATE_LIMIT_FAILURE","token":"x","retryAfterSeconds":-9223372036854775808}],"timestamp":-1}`)
+	var code int
+	var message, data string
+	a, _ := attached(f, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+		if method != "send" {
+			return inGroup(method, params)
+		}
+		if code != 0 {
+			return nil, &rpcError{Code: code, Message: message, Data: json.RawMessage(data)}
+		}
+		return json.RawMessage(data), nil
+	}))
+	f.Fuzz(func(t *testing.T, c int, m, d string) {
+		code, message, data = c, m, d
+		a.refused = time.Time{}
+		_, err := a.Send(t.Context(), bot.Outgoing{Kind: bot.OutMessage, Room: groupID, Text: "hello"})
+		var s *bot.SendError
+		if err != nil && (!errors.As(err, &s) || len(m) > 60 && strings.Contains(err.Error(), m) || s.After < 0 || s.After > longestOff) {
+			t.Errorf("%+v", err)
+		}
+	})
+}
+
+// FuzzStyled: a style lies within what is shown, whatever the text.
+func FuzzStyled(f *testing.F) {
+	f.Add("**🌊** _x_ `y` \u2068**مرحبا**\u2069")
+	f.Fuzz(func(t *testing.T, text string) {
+		plain, styles := styled(text)
+		for _, s := range styles {
+			start, length, _ := strings.Cut(s, ":")
+			length, _, _ = strings.Cut(length, ":")
+			var from, n int
+			if json.Unmarshal([]byte(start), &from) != nil || json.Unmarshal([]byte(length), &n) != nil || from < 0 || n <= 0 || from+n > len(utf16.Encode([]rune(plain))) {
+				t.Errorf("%s lies outside of %q", s, plain)
+			}
+		}
+	})
+}
