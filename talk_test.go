@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/rs/zerolog"
 
+	"starling/adapters"
 	"starling/adapters/rig"
 	"starling/bot"
 	"starling/locales"
@@ -48,7 +49,7 @@ func conversations(t *testing.T) []string {
 
 // talkOptions are those of the bot as it ships.
 func talkOptions(t *testing.T, a *rig.Archive) rig.Options {
-	return rig.Options{Files: a.Files(), Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), Locales: loadOnce, Capabilities: func() []bot.Capability {
+	return rig.Options{Files: a.Files(), Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), Locales: loadOnce, Messages: adapters.Messages(), Capabilities: func() []bot.Capability {
 		caps, err := content(config{})
 		if err != nil {
 			panic(err)
@@ -66,7 +67,12 @@ var entries struct {
 // loadOnce reads the entries once for all conversations: that is most of what a start costs. The message types are the same
 // each time.
 func loadOnce(reg *locales.Registry) (*locales.Bundle, error) {
-	entries.once.Do(func() { entries.bundle, entries.err = locales.Load(reg) })
+	entries.once.Do(func() {
+		if reg.Type("signal.down") == nil { // some conversations are held without what networks say; those after them are not
+			reg.Add(adapters.Messages()...)
+		}
+		entries.bundle, entries.err = locales.Load(reg)
+	})
 	return entries.bundle, entries.err
 }
 

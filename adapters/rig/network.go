@@ -388,6 +388,13 @@ func (n *Network) SetTimer(id string, after time.Duration) error {
 	return nil
 }
 
+// Notice lets the network itself say something in a room, or, where that is "", to operators.
+func (n *Network) Notice(room string, what bot.Notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.deliver(bot.Incoming{Room: room, Kind: bot.KindNotice, Sent: n.clock.Now(), Received: n.clock.Now(), Notice: &what})
+}
+
 // Said is a message of a person.
 type Said struct {
 	Room, Person string

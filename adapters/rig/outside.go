@@ -62,10 +62,14 @@ func (o *outside) Send(context.Context, bot.Outgoing) (string, error) {
 	return "", &bot.SendError{Err: errors.New("there are no rooms outside"), Permanent: true}
 }
 
-// Jobs implements bot.JobRunner: "translate" takes from, to and text and gives text; "fetch" takes url and gives type and data.
-func (o *outside) Jobs() []string { return []string{"translate", "fetch"} }
+// Jobs implements bot.JobRunner: "translate" takes from, to and text and gives text; "fetch" takes url and gives type and data;
+// "agreed" is what moderators said yes to in a @notice … ask, and is always done.
+func (o *outside) Jobs() []string { return []string{"translate", "fetch", "agreed"} }
 
 func (o *outside) RunJob(ctx context.Context, kind string, payload json.RawMessage) (json.RawMessage, error) {
+	if kind == "agreed" {
+		return json.RawMessage("{}"), nil
+	}
 	var ask struct{ From, To, Text, URL string }
 	if err := json.Unmarshal(payload, &ask); err != nil {
 		return nil, &bot.SendError{Err: err, Permanent: true}

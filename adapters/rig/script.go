@@ -45,7 +45,7 @@ var directives = map[string]struct{ min, max int }{
 	"network": {1, 1}, "room": {1, 2}, "invite": {1, 2}, "join": {2, 2}, "leave": {2, 2}, "promote": {2, 2}, "demote": {2, 2},
 	"remove": {1, 1}, "upgrade": {1, 1}, "timer": {2, 2},
 	"down": {2, 2}, "slow": {2, 2}, "refuse": {3, 3}, "limit": {2, 2}, "nokey": {1, 1}, "key": {1, 1},
-	"translator": {1, 6}, "serve": {2, 2}, "crash": {1, 1}, "silence": {0, 0},
+	"notice": {2, 4}, "translator": {1, 6}, "serve": {2, 2}, "crash": {1, 1}, "silence": {0, 0},
 }
 
 // plainDirectives are those that can be followed on real servers, too.
@@ -174,7 +174,7 @@ func parseDirective(text string) (act, error) {
 		return a, fmt.Errorf("@%s takes %d to %d words, not %d", a.directive, takes.min, takes.max, len(a.words))
 	}
 	known := map[string][]string{
-		"limits": {"person", "room"}, "network": {"like"}, "invite": {"by", "on", "members"},
+		"limits": {"person", "room"}, "network": {"like"}, "notice": {"name"}, "invite": {"by", "on", "members"},
 		"room": {"on", "lang", "tz", "chapter", "members", "follows", "timer"},
 	}[a.directive]
 	for key := range a.opts {

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	mathrand "math/rand/v2"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +28,9 @@ import (
 type Options struct {
 	// Capabilities are what the bot can do. It is called for each start of the engine.
 	Capabilities func() []bot.Capability
+	// Messages are what networks say, for @notice; First is what the first network can do: as Matrix, where it is zero.
+	Messages []any
+	First    bot.Abilities
 	// Locales reads the entries; nil takes those that are built in.
 	Locales func(*locales.Registry) (*locales.Bundle, error)
 	// Files are what people attach and what is served.
@@ -71,7 +76,10 @@ func Play(ctx context.Context, in io.Reader, out io.Writer, opts Options) error 
 	clock := NewClock(firstInstant())
 	p := &player{ctx: ctx, out: out, opts: opts, clock: clock, outside: newOutside(clock), rooms: map[string]*place{}, said: map[string]string{}}
 	p.seed(defaultSeed)
-	p.addNetwork(firstNetwork, LikeMatrix())
+	if opts.First == (bot.Abilities{}) {
+		opts.First = LikeMatrix()
+	}
+	p.addNetwork(firstNetwork, opts.First)
 	defer p.stop()
 	return p.play(newScanner(in))
 }
@@ -88,9 +96,10 @@ type player struct {
 	rooms   map[string]*place // by the name that the script uses; direct chats with @
 	said    map[string]string // room and person → id of her last message
 
-	engine *bot.Engine
-	cancel context.CancelFunc
-	done   chan error
+	engine   *bot.Engine
+	messages *locales.Registry // what can be said
+	cancel   context.CancelFunc
+	done     chan error
 
 	mu     sync.Mutex
 	events []Event
@@ -198,6 +207,8 @@ func (p *player) start() error {
 	}
 	reg := locales.NewRegistry()
 	bot.Messages(reg, caps...)
+	reg.Add(p.opts.Messages...)
+	p.messages = reg
 	load := p.opts.Locales
 	if load == nil {
 		load = locales.Load
@@ -407,6 +418,8 @@ func (p *player) act(a act) error {
 			return err
 		}
 		return p.start()
+	case "notice":
+		return p.notice(a)
 	case "network":
 		return p.newNetwork(a)
 	case "room":
@@ -515,6 +528,34 @@ func (p *player) moveClock(a act) error {
 			}
 		}
 	}
+	return nil
+}
+
+// notice lets a network say something of its own in a room, to the room's operators alone where the room is "-".
+func (p *player) notice(a act) error {
+	if err := p.start(); err != nil {
+		return err
+	}
+	at := &place{net: p.nets[0]}
+	if a.words[0] != "-" {
+		var err error
+		if at, err = p.place(a.words[0], false); err != nil {
+			return err
+		}
+	}
+	typ := p.messages.Type(a.words[1])
+	if typ == nil {
+		return fmt.Errorf("no network says %q", a.words[1])
+	}
+	msg := reflect.New(typ).Elem()
+	if f := msg.FieldByName("Name"); f.IsValid() && f.Kind() == reflect.String {
+		f.SetString(a.opts["name"])
+	}
+	n := bot.Notice{Message: msg.Interface(), Key: a.words[1] + a.opts["name"], Operators: at.id == "" || slices.Contains(a.words[2:], "operators")}
+	if slices.Contains(a.words[2:], "ask") {
+		n.Ask = &bot.Ask{Kind: "agreed", Payload: json.RawMessage("{}")}
+	}
+	at.net.Notice(at.id, n)
 	return nil
 }
 
@@ -799,7 +840,15 @@ func (p *player) deed(a act) error {
 		s.ReplyTo, s.Thread = m.ID, m.Thread
 		p.cause = []string{m.ID}
 	}
-	if a.thread {
+	switch {
+	case a.thread && at.net == p.nets[0] && !at.net.Abilities().Threads: // a conversation of threads, held where there are none
+		m, err := p.target(at, me, "", false)
+		if err != nil {
+			return err
+		}
+		s.ReplyTo = m.ID
+		p.cause = []string{m.ID}
+	case a.thread:
 		if s.Thread, err = p.thread(at, me); err != nil {
 			return err
 		}
