@@ -31,7 +31,7 @@ func LookAt(dir string, caps ...Capability) (all []Finding) {
 	st, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		say(LevelWarning, "state: the directory is not there yet", "The first `starling matrix login` or `starling run` makes it.")
+		say(LevelWarning, "state: the directory is not there yet", "The first login, or `starling run`, makes it.")
 		return all
 	case err != nil || !st.IsDir():
 		say(LevelWrong, "state: the directory cannot be read", "Run the doctor as the bot's user, and see [state] dir.")
