@@ -355,14 +355,12 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 		d.account(a.Name()).refusals = 0
 		d.sent[a.Name()]++
 		d.mu.Unlock()
-		store := func(tx *Tx) error { return tx.delivered(w, out.Kind, id) }
-		if idempotent {
-			d.e.ride("delivered", store)
-			return true
-		}
-		select { // what follows must not be shown before this is known to be
-		case <-d.e.insist("delivered", store):
-		case <-d.e.stopped:
+		done := d.e.insist("delivered", func(tx *Tx) error { return tx.delivered(w, out.Kind, id) })
+		if !idempotent { // what follows must not be shown before this is known to be
+			select {
+			case <-done:
+			case <-d.e.stopped:
+			}
 		}
 		return true
 	}
@@ -632,7 +630,10 @@ func (tx *Tx) delivered(w *waiting, as OutKind, netID string) error {
 		sealed = tx.Seal("outbox", "net_id", w.id, netID)
 	}
 	if as != OutMessage {
-		n, err := tx.Changed(`UPDATE outbox SET state = 1, data = NULL, at = $1, net_id = $2 WHERE id = $3 AND state <> 1`, tx.now.UnixMilli(), sealed, w.id)
+		if sealed != nil { // and answers may name it
+			hash = tx.Hash("message", netID)
+		}
+		n, err := tx.Changed(`UPDATE outbox SET state = 1, data = NULL, at = $1, net_id = $2, net_hash = $3 WHERE id = $4 AND state <> 1`, tx.now.UnixMilli(), sealed, hash, w.id)
 		if err != nil || n == 0 || as != OutDelete {
 			return err
 		}

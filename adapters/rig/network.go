@@ -26,7 +26,7 @@ func LikeMatrix() bot.Abilities {
 }
 
 // LikeSignal are the abilities of Signal: replies instead of threads, edits for a day and at most ten of them, and no way to
-// know whether a call whose answer was lost arrived.
+// know whether a call whose answer was lost arrived. Long texts need nothing: they travel as files by themselves.
 func LikeSignal() bot.Abilities {
 	return bot.Abilities{Edits: true, EditWindow: 24 * time.Hour, MaxEdits: 10, Reactions: true, Deletes: true, Files: true}
 }
@@ -88,6 +88,7 @@ type Network struct {
 	sent     map[string]string   // idempotency key → id of what was shown
 	marks    map[string][]string // message id → reactions on it, in order, as "author emoji"
 	edits    map[string]string   // id of an edit → the message that it changed
+	latest   map[string]string   // id of a message → that of its last edit
 	next     int                 // last id given to what a person did
 	queue    []step              // what the engine has yet to take in
 	wake     chan struct{}
@@ -121,7 +122,7 @@ func NewNetwork(name string, able bot.Abilities, clock bot.Clock, watch func(Eve
 		watch = func(Event) {}
 	}
 	return &Network{name: name, able: able, clock: clock, pulse: p, watch: watch, rooms: map[string]*room{}, messages: map[string]*Message{}, order: map[string][]string{},
-		sent: map[string]string{}, edits: map[string]string{}, marks: map[string][]string{}, wake: make(chan struct{}, 1), faults: newFaults()}
+		sent: map[string]string{}, edits: map[string]string{}, latest: map[string]string{}, marks: map[string][]string{}, wake: make(chan struct{}, 1), faults: newFaults()}
 }
 
 // Name implements bot.Adapter.
@@ -419,7 +420,7 @@ func (n *Network) Say(s Said) (string, error) {
 	if n.able.Threads {
 		in.Thread = s.Thread
 	}
-	in.ID, in.Text, in.ReplyTo, in.Files, in.Mentions = n.newID(), s.Text, s.ReplyTo, s.Files, s.Mentions
+	in.ID, in.Text, in.ReplyTo, in.Files, in.Mentions = n.newID(), s.Text, n.named(s.ReplyTo), s.Files, s.Mentions
 	in.Mentioned = slices.Contains(s.Mentions, Bot)
 	if !s.Sent.IsZero() {
 		in.Sent = s.Sent
@@ -505,7 +506,7 @@ func (n *Network) reactAt(room, person, target, emoji string, on bool, sent time
 	if m := n.messages[target]; m == nil || m.Room != room {
 		return fmt.Errorf("there is no message %s in %s", target, room)
 	}
-	in.ID, in.Target, in.Text = n.newID(), target, emoji
+	in.ID, in.Target, in.Text = n.newID(), n.named(target), emoji
 	if !sent.IsZero() {
 		in.Sent = sent
 	}
@@ -515,6 +516,15 @@ func (n *Network) reactAt(room, person, target, emoji string, on bool, sent time
 	}
 	n.arrive(in)
 	return nil
+}
+
+// named is the id by which phones name a message: on Signal, where each edit has a time of its own, that of what they show. The caller
+// holds the lock.
+func (n *Network) named(message string) string {
+	if edit := n.latest[message]; edit != "" && !n.able.Threads {
+		return edit
+	}
+	return message
 }
 
 // mark notes a reaction; the caller holds the lock.
@@ -733,7 +743,7 @@ func (n *Network) show(out bot.Outgoing) (string, *Event, error) {
 		target.Text = out.Text
 		target.Edits++
 		// An edit is an event of its own, and can be deleted by its id.
-		n.edits["$"+out.ID], n.sent[out.ID] = target.ID, "$"+out.ID
+		n.edits["$"+out.ID], n.sent[out.ID], n.latest[target.ID] = target.ID, "$"+out.ID, "$"+out.ID
 		return "$" + out.ID, ev, nil
 	case bot.OutReaction:
 		if target == nil || target.Deleted {

@@ -690,6 +690,9 @@ func (p *player) newRoom(a act) (*place, Room, error) {
 	if err != nil {
 		return nil, r, err
 	}
+	if !r.Encrypted && !net.Abilities().Threads && net != p.nets[0] {
+		return nil, r, fmt.Errorf("all rooms on %s are encrypted", net.Name())
+	}
 	at := &place{label: name, net: net, id: r.ID, zone: time.UTC}
 	if tz := a.opts["tz"]; tz != "" {
 		if at.zone, err = time.LoadLocation(tz); err != nil {
