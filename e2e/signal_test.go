@@ -13,7 +13,8 @@ func TestTheBotSitsInASignalGroup(t *testing.T) {
 	ctx := t.Context()
 	signal := lab.StartSignal(t)
 	bot, ana, luc, mallory := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc"), signal.Join(t, "mallory")
-	starling, daemon := signal.StartStarling(t, bot, "", ana)
+	daemon := signal.BotDaemon(t, bot)
+	starling := daemon.StartStarling(t, "", ana)
 
 	// Who is not allowed to take it into groups cannot; what follows comes later than that.
 	trap := mallory.CreateGroup(lab.SignalGroup{Title: "Barcelona", Members: []*lab.Phone{luc}})

@@ -9,34 +9,35 @@ import (
 	"testing"
 )
 
-// StartStarling runs the bot on Signal, as a device of somebody's phone, with a signal-cli that it starts itself; more is added to
-// its configuration. It ends with the test.
-func (s *Signal) StartStarling(t testing.TB, phone *Phone, more string, invite ...*Phone) (*Starling, *SignalDaemon) {
+// BotDaemon is a signal-cli for a bot, linked to somebody's phone and not running: the bot starts it itself.
+func (s *Signal) BotDaemon(t testing.TB, phone *Phone) *SignalDaemon {
 	t.Helper()
 	d := s.StartDaemon(t, phone)
 	// It would listen to nobody any more: signal-cli locks itself up when who is attached goes away while it tells something.
 	if err := d.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	return d
+}
+
+// Config is the bot's configuration for that account; more is added to it.
+func (d *SignalDaemon) Config(more string, invite ...*Phone) string {
 	var allowed []string
 	for _, p := range invite {
 		allowed = append(allowed, fmt.Sprintf("%q", p.ID))
 	}
-	binary, err := built("starling")
+	return fmt.Sprintf("[signal]\naccount = %q\ncommand = %q\ninvite = [%s]\n%s", d.Number, d.Program, strings.Join(allowed, ", "), more)
+}
+
+// StartStarling runs the bot on Signal alone. It ends with the test.
+func (d *SignalDaemon) StartStarling(t testing.TB, more string, invite ...*Phone) *Starling {
+	t.Helper()
+	b, err := SetUpStarling(t.TempDir(), BotConfig{Level: "debug", More: d.Config(more, invite...)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &Starling{ID: d.ID, Dir: t.TempDir(), binary: binary}
-	config := fmt.Sprintf("[state]\ndir = %q\n[log]\nlevel = \"debug\"\n[signal]\naccount = %q\ncommand = %q\ninvite = [%s]\n%s",
-		filepath.Join(b.Dir, "var"), d.Number, d.Program, strings.Join(allowed, ", "), more)
-	if err := os.WriteFile(b.config(), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Start(); err != nil {
-		t.Fatal(err)
-	}
-	b.endWith(t)
-	return b, d
+	b.Run(t)
+	return b
 }
 
 // KillDaemon ends the signal-cli that the bot has started, as a power cut would.

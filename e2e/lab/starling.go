@@ -32,6 +32,7 @@ type BotConfig struct {
 	Invite   []string // who may invite it
 	Level    string   // of the log; "" = info
 	Limits   bool     // with the limits that it ships with; else it answers however much is asked
+	More     string   // further tables of the configuration
 }
 
 // NewStarling writes a configuration below dir and logs the bot in, as README says.
@@ -66,7 +67,7 @@ func SetUpStarling(dir string, c BotConfig) (*Starling, error) {
 	if !c.Limits {
 		config += "[limits]\nperson_per_minute = 0\nroom_per_minute = 0\n"
 	}
-	if err := os.WriteFile(s.config(), []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(s.config(), []byte(config+c.More), 0o600); err != nil {
 		return nil, err
 	}
 	return s, nil
