@@ -1,6 +1,7 @@
 package signal
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -91,6 +92,32 @@ func TestEveryAnswerIsRead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An answer that was lost is no refusal: people may have the message, and the engine must say that the repeat may be one. Where
+// signal-cli was away before, nobody has it.
+func TestALostAnswerIsNoRefusal(t *testing.T) {
+	l, err := dial(t.Context(), daemonSays(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	a, _ := attached(t, answers(inGroup))
+	a.link = ending{l}
+	for _, refused := range []bool{false, true} {
+		_, err := a.Send(t.Context(), bot.Outgoing{Kind: bot.OutMessage, Room: groupID, Text: "hello"})
+		var s *bot.SendError
+		if !errors.As(err, &s) || s.Account != refused || s.Permanent {
+			t.Errorf("got %+v, want that it counts as refused: %v", err, refused)
+		}
+	}
+}
+
+// ending is a link that ends in the middle of a call.
+type ending struct{ link }
+
+func (e ending) call(ctx context.Context, _ string, params map[string]any, out any) error {
+	return e.link.call(ctx, "end", params, out)
 }
 
 // A challenge is kept where `starling signal captcha` finds it, and until somebody gave the proof nothing is asked of Signal.

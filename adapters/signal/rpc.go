@@ -44,8 +44,12 @@ type rpcError struct {
 // Error holds no word of signal-cli's: those may name people.
 func (e *rpcError) Error() string { return fmt.Sprintf("signal-cli answered error %d", e.Code) }
 
-// errDown says that signal-cli does not answer.
-var errDown = errors.New("signal-cli does not answer")
+var (
+	// errDown says that signal-cli does not answer: what it was asked for it may have done.
+	errDown = errors.New("signal-cli does not answer")
+	// errUnasked says that signal-cli was away before it could be asked for anything.
+	errUnasked = errors.New("signal-cli is away")
+)
 
 type frame struct {
 	ID     string          `json:"id"`
@@ -146,7 +150,7 @@ func (p *pipe) call(ctx context.Context, method string, params map[string]any, o
 	p.mu.Lock()
 	if p.err != nil {
 		p.mu.Unlock()
-		return p.err
+		return errUnasked
 	}
 	p.number++
 	id := strconv.Itoa(p.number)
@@ -274,6 +278,10 @@ func (w *web) call(ctx context.Context, method string, params map[string]any, ou
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := w.client.Do(req)
 	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) && op.Op == "dial" {
+			return errUnasked
+		}
 		return plainError(err)
 	}
 	defer resp.Body.Close()

@@ -92,10 +92,11 @@ func (a *Adapter) read(ctx context.Context, out bot.Outgoing, results []sendResu
 func (a *Adapter) failed(ctx context.Context, out bot.Outgoing, err error) error {
 	var e *rpcError
 	if !errors.As(err, &e) {
-		if ctx.Err() != nil {
-			return &bot.SendError{Err: errDown}
+		if errors.Is(err, errUnasked) {
+			return &bot.SendError{Err: err, Account: true, After: 2 * time.Second}
 		}
-		return &bot.SendError{Err: errDown, Account: true, After: 2 * time.Second}
+		// People may have it: not refused, but lost, so that the repeat says that it is one.
+		return &bot.SendError{Err: errDown, After: 2 * time.Second}
 	}
 	var data struct {
 		Response sendAnswer `json:"response"`
