@@ -13,8 +13,14 @@ import (
 // linkName is what the bot's device is called in the list on the account's phone.
 const linkName = "starling"
 
-// reach opens a link for a command on the machine: to the daemon that is there, else to one that is started for it. done ends both.
+// reach opens a link for a command on the machine: to the daemon that is there, else to one that is started for it and receives
+// nothing. done ends both. Over HTTP it does not receive either; over a socket signal-cli tells whoever is attached what comes: do not ask a
+// daemon that somebody else runs while the bot is away.
 func reach(ctx context.Context, cfg Config) (l link, done func(), err error) {
+	if isWeb(cfg.Address) {
+		l := callsOnly(cfg.Address)
+		return l, l.close, nil
+	}
 	if cfg.Address != "" {
 		if l, err = dial(ctx, cfg.Address); err != nil {
 			return nil, nil, err
@@ -22,6 +28,7 @@ func reach(ctx context.Context, cfg Config) (l link, done func(), err error) {
 		return l, l.close, nil
 	}
 	d := newDaemon(cfg)
+	d.manual = true
 	if l, err = dial(ctx, d.address()); err == nil { // the running bot's
 		return l, l.close, nil
 	}

@@ -26,7 +26,8 @@ const (
 
 // daemon is a signal-cli that the bot runs.
 type daemon struct {
-	cfg Config
+	cfg    Config
+	manual bool // it receives nothing, so that what waits at Signal goes on waiting for the bot
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -97,7 +98,11 @@ func (d *daemon) start() (over <-chan struct{}, err error) {
 		args = append(args, "--config", data)
 	}
 	// Without --no-receive-stdout it would print what people write.
-	args = append(args, "daemon", "--socket", "./"+socketFile, "--no-receive-stdout", "--receive-mode", "on-connection")
+	mode := "on-connection"
+	if d.manual {
+		mode = "manual"
+	}
+	args = append(args, "daemon", "--socket", "./"+socketFile, "--no-receive-stdout", "--receive-mode", mode)
 	d.cmd = exec.Command(d.cfg.Command, args...)
 	d.cmd.Dir = d.cfg.StateDir // so that the socket's name is short
 	if filepath.Base(d.cfg.Command) != d.cfg.Command {

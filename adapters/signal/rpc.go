@@ -228,9 +228,19 @@ type web struct {
 	ended  context.CancelFunc
 }
 
+// callsOnly is a link to signal-cli's HTTP side over which nothing is received.
+func callsOnly(base string) *web {
+	return &web{base: strings.TrimRight(base, "/"), client: &http.Client{}, ended: func() {}, events: http.NoBody, lines: bufio.NewReader(http.NoBody)}
+}
+
+func isWeb(address string) bool {
+	return strings.HasPrefix(address, "http://") || strings.HasPrefix(address, "https://")
+}
+
 func newWeb(ctx context.Context, base string) (*web, error) {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	w := &web{base: strings.TrimRight(base, "/"), client: &http.Client{}, ended: cancel}
+	w := callsOnly(base)
+	w.ended = cancel
 	req, err := http.NewRequestWithContext(life, http.MethodGet, w.base+"/api/v1/events", nil)
 	if err != nil {
 		cancel()
@@ -254,6 +264,10 @@ func newWeb(ctx context.Context, base string) (*web, error) {
 
 // plainError leaves the address out of an HTTP error.
 func plainError(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return fmt.Errorf("signal-cli cannot be reached: %w", op.Err)
+	}
 	var u *url.Error
 	if errors.As(err, &u) {
 		return u.Err
@@ -312,7 +326,7 @@ func (w *web) next(ctx context.Context) (json.RawMessage, error) {
 
 // dial opens a link to an address.
 func dial(ctx context.Context, address string) (link, error) {
-	if strings.HasPrefix(address, "http://") || strings.HasPrefix(address, "https://") {
+	if isWeb(address) {
 		return newWeb(ctx, address)
 	}
 	network, at, _ := strings.Cut(address, ":")
