@@ -52,6 +52,8 @@ type cli struct {
 	Status     statusCmd     `cmd:"" help:"Say how a running bot is and what waits to be said, in numbers."`
 	Rebuild    rebuildCmd    `cmd:"" help:"Compute every derived table anew from the records."`
 	Export     exportCmd     `cmd:"" help:"Write all that is kept of a chapter, its key included, as JSON lines."`
+	Backup     backupCmd     `cmd:"" help:"Write the database and its key into one encrypted file, while the bot runs."`
+	Restore    restoreCmd    `cmd:"" help:"Fill an empty state directory from a backup."`
 	Completion completionCmd `cmd:"" help:"Print the completion for a shell."`
 	Man        manCmd        `cmd:"" help:"Print the man page."`
 }

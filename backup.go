@@ -1,0 +1,209 @@
+package main
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"filippo.io/age"
+
+	"starling/bot"
+)
+
+// A backup is a tar archive of the key file and a snapshot of the engine's database, encrypted to somebody who is not on this
+// machine. The keys of the Matrix device (crypto.db) and its token are never in it: two devices with the same keys break both.
+const (
+	keyFile      = "starling.key"
+	databaseFile = "starling.db"
+)
+
+type backupCmd struct {
+	File      string `arg:"" help:"The file to write; it must not be there yet." type:"path"`
+	Recipient string `required:"" help:"Whose backup it is: an age public key (age1…), as age-keygen prints it."`
+}
+
+func (b backupCmd) Run(ctx context.Context, c *cli) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	if err := backup(ctx, cfg.State.Dir, b.File, b.Recipient); err != nil {
+		return err
+	}
+	fmt.Println("Written. Who has the age identity can read all of it: keep that off this machine.")
+	return nil
+}
+
+// backup writes a backup of a state directory, whether or not a bot runs on it. The file is there whole or not at all.
+func backup(ctx context.Context, dir, file, recipient string) (err error) {
+	to, err := age.ParseX25519Recipient(recipient)
+	if err != nil {
+		return errors.New("the recipient is no age public key: it begins with age1, as age-keygen prints it")
+	}
+	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is there already: name another file", file)
+	}
+	work, err := os.MkdirTemp(dir, "backup-") // what people wrote is sealed in it
+	if err != nil {
+		return fmt.Errorf("there is no room for the snapshot: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	snapshot := filepath.Join(work, databaseFile)
+	if err := bot.Snapshot(ctx, filepath.Join(dir, databaseFile), snapshot); err != nil {
+		return err
+	}
+	out, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".part-")
+	if err != nil {
+		return fmt.Errorf("the backup cannot be written: %w", err)
+	}
+	defer func() { os.Remove(out.Name()) }() // it has another name by then, if all went well
+	err = func() error {
+		sealed, err := age.Encrypt(out, to)
+		if err != nil {
+			return err
+		}
+		archive := tar.NewWriter(sealed)
+		for _, name := range []string{filepath.Join(dir, keyFile), snapshot} {
+			if err := addFile(archive, name); err != nil {
+				return err
+			}
+		}
+		return errors.Join(archive.Close(), sealed.Close(), out.Sync())
+	}()
+	if err := errors.Join(err, out.Close()); err != nil {
+		return fmt.Errorf("the backup cannot be written: %w", err)
+	}
+	if err := os.Rename(out.Name(), file); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(file))
+}
+
+func addFile(archive *tar.Writer, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := archive.WriteHeader(&tar.Header{Name: filepath.Base(path), Mode: 0o600, Size: info.Size()}); err != nil {
+		return err
+	}
+	_, err = io.Copy(archive, f)
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+type restoreCmd struct {
+	File     string `arg:"" help:"The backup." type:"existingfile"`
+	Identity string `required:"" help:"The file with the age identity, as age-keygen wrote it." type:"existingfile"`
+}
+
+func (r restoreCmd) Run(ctx context.Context, c *cli) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	if err := restore(ctx, r.File, r.Identity, cfg.State.Dir); err != nil {
+		return err
+	}
+	fmt.Println("Restored. The old bot must never run again. Next: `starling matrix login`, with the recovery key at hand, makes this machine a new device.\nWhat waited to be said when the backup was made is not said any more: it most likely has been.")
+	return nil
+}
+
+// restore fills a state directory that is empty or not there from a backup. Nothing is left behind when that fails.
+func restore(ctx context.Context, file, identity, dir string) (err error) {
+	key, err := os.Open(identity)
+	if err != nil {
+		return err
+	}
+	defer key.Close()
+	ids, err := age.ParseIdentities(key)
+	if err != nil {
+		return fmt.Errorf("%s holds no age identity", identity)
+	}
+	switch there, err := os.ReadDir(dir); {
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return err
+	case len(there) > 0:
+		return fmt.Errorf("the state directory %s is not empty: name another in [state] dir, or move what is in it away", dir)
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	plain, err := age.Decrypt(bufio.NewReader(in), ids...)
+	if err != nil {
+		return errors.New("the backup does not open: the identity is another one, or the file is damaged")
+	}
+	dir = filepath.Clean(dir)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".part-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	if err := unpack(plain, work); err != nil {
+		return fmt.Errorf("the backup is not whole: %w", err)
+	}
+	if err := bot.SetAsideWaiting(ctx, filepath.Join(work, databaseFile)); err != nil {
+		return err
+	}
+	for _, name := range []string{keyFile, databaseFile} {
+		if err := syncDir(filepath.Join(work, name)); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(work); err != nil {
+		return err
+	}
+	if err := os.Rename(work, dir); err != nil { // over an empty directory, too
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+// unpack writes the two files of a backup; whatever else is in it, or is missing, makes it none.
+func unpack(plain io.Reader, dir string) error {
+	archive := tar.NewReader(plain)
+	for _, name := range []string{keyFile, databaseFile} {
+		h, err := archive.Next()
+		if err != nil {
+			return err
+		}
+		if h.Name != name || h.Typeflag != tar.TypeReg {
+			return errors.New("it holds something else than a backup does")
+		}
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, archive)
+		if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	if _, err := archive.Next(); !errors.Is(err, io.EOF) {
+		return errors.Join(errors.New("it holds something else than a backup does"), err)
+	}
+	_, err := io.Copy(io.Discard, plain) // the end is authenticated, too
+	return err
+}

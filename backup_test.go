@@ -1,0 +1,122 @@
+package main
+
+import (
+	"database/sql"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"filippo.io/age"
+	"github.com/rs/zerolog"
+
+	"starling/bot"
+)
+
+// noted opens a bot on a directory, notes a word there if one is given, and gives the word that is noted.
+func noted(t *testing.T, dir, word string, during func()) (found string) {
+	t.Helper()
+	cfg := defaultConfig()
+	cfg.State.Dir = dir
+	caps, err := content(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine(cfg, caps, zerolog.Nop(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if err := e.Do(t.Context(), "test", func(tx *bot.Tx) error {
+		if word != "" {
+			if err := tx.Exec(`INSERT INTO meta (key, value) VALUES ('test', $1)`, word); err != nil {
+				return err
+			}
+			for id, kind := range map[int]string{900001: string(bot.OutMessage), 900002: string(bot.OutDelete)} {
+				if err := tx.Exec(`INSERT INTO outbox (id, room, person, lane, priority, kind, key, target, after, topic, ref, record, origin, not_before, expires, rings, lang, state, tried, at)
+					VALUES ($1, 1, 0, '', 1, $2, '', 0, 0, '', '', '', 0, 0, 0, FALSE, 'en', 0, FALSE, 1)`, id, kind); err != nil {
+					return err
+				}
+			}
+		}
+		_, err := tx.One(`SELECT value FROM meta WHERE key = 'test'`, nil, &found)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if during != nil {
+		during()
+	}
+	return found
+}
+
+func TestABackupOfARunningBotIsRestoredElsewhere(t *testing.T) {
+	mine, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmp := t.TempDir()
+	file, old, dir := filepath.Join(tmp, "backup.age"), filepath.Join(tmp, "old"), filepath.Join(tmp, "new")
+	identities := map[string]string{}
+	for name, id := range map[string]*age.X25519Identity{"mine": mine, "other": other} {
+		identities[name] = filepath.Join(tmp, name)
+		if err := os.WriteFile(identities[name], []byte(id.String()+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	noted(t, old, "sandpiper", func() {
+		if err := backup(t.Context(), old, file, mine.Recipient().String()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if left, _ := filepath.Glob(filepath.Join(old, "backup-*")); len(left) > 0 {
+		t.Errorf("the snapshot lies about: %v", left)
+	}
+	if err := backup(t.Context(), old, file, mine.Recipient().String()); err == nil {
+		t.Error("a backup was written over")
+	}
+
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{"half": whole[:len(whole)/2], "all but a byte": whole[:len(whole)-1], "nothing": nil} {
+		part := filepath.Join(tmp, "part.age")
+		if err := os.WriteFile(part, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if restore(t.Context(), part, identities["mine"], dir) == nil {
+			t.Errorf("%s of a backup was restored", name)
+		}
+	}
+	if restore(t.Context(), file, identities["other"], dir) == nil {
+		t.Error("somebody else's identity opens it")
+	}
+	if left, _ := filepath.Glob(dir + "*"); len(left) > 0 {
+		t.Errorf("what was refused left %v", left)
+	}
+	if restore(t.Context(), file, identities["mine"], old) == nil {
+		t.Error("it was restored over a bot that is there")
+	}
+
+	if err := restore(t.Context(), file, identities["mine"], dir); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite3", filepath.Join(dir, databaseFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for id, want := range map[int]int{900001: 2, 900002: 0} {
+		var state int
+		if err := db.QueryRow(`SELECT state FROM outbox WHERE id = ?`, id).Scan(&state); err != nil || state != want {
+			t.Errorf("row %d of the outbox has the state %d, not %d: %v", id, state, want, err)
+		}
+	}
+	if got := noted(t, dir, "", nil); got != "sandpiper" {
+		t.Errorf("the restored bot knows %q", got)
+	}
+}
