@@ -232,7 +232,8 @@ type SendError struct {
 	Err       error
 	Permanent bool          // it can never succeed: set aside, tell the origin
 	Gone      bool          // the bot is no longer in that room (implies Permanent)
-	Account   bool          // the whole account must wait (429), not only this room
+	Account   bool          // the whole account must wait (429), not only this room; nobody has seen it, unless Perhaps
+	Perhaps   bool          // some people may have it all the same
 	After     time.Duration // wait at least this long; 0 = the engine's backoff
 }
 

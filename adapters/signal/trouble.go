@@ -65,7 +65,7 @@ func (a *Adapter) read(ctx context.Context, out bot.Outgoing, results []sendResu
 		a.identityChanged(ctx, out.Room, person)
 	}
 	if limited := count["RATE_LIMIT_FAILURE"] + count["PROOF_REQUIRED_FAILURE"]; limited > 0 {
-		err := a.limited(ctx, out.Room, limit.Token, time.Duration(limit.After)*time.Second)
+		err := a.limited(ctx, out.Room, limit.Token, time.Duration(limit.After)*time.Second, false)
 		if limited == len(results) {
 			return err
 		}
@@ -118,7 +118,8 @@ func (a *Adapter) failed(ctx context.Context, out bot.Outgoing, err error) error
 		if says("ProofRequired", "428") {
 			token = "?"
 		}
-		return a.limited(ctx, out.Room, token, 0)
+		// In a group it may have reached some before one was refused: signal-cli says only that.
+		return a.limited(ctx, out.Room, token, 0, e.Code == -32603 && !IsPerson(out.Room))
 	case says("DeprecatedVersionException", "StatusCode: 499", "[499]"):
 		a.troubled(ctx, Expired{}, "this signal-cli is too old for Signal: install the newest one and restart it")
 		return &bot.SendError{Err: errors.New("signal-cli is too old"), Account: true, After: 10 * time.Minute}
@@ -155,7 +156,7 @@ func ignoreRefusal(err error) error {
 
 // limited stops the account, and tells the group that is affected. A token is the challenge that a captcha answers; "?" one that
 // signal-cli keeps to itself.
-func (a *Adapter) limited(ctx context.Context, room, token string, after time.Duration) error {
+func (a *Adapter) limited(ctx context.Context, room, token string, after time.Duration, perhaps bool) error {
 	if after <= 0 {
 		after = limitedFor
 		if token != "" {
@@ -183,7 +184,7 @@ func (a *Adapter) limited(ctx context.Context, room, token string, after time.Du
 	} else {
 		a.tellSoon(ctx, room, &bot.Notice{Message: Limited{Until: locales.Clock{At: until}}, Key: "limited", Again: time.Hour, Operators: true})
 	}
-	return &bot.SendError{Err: errLimited, Account: true, After: after}
+	return &bot.SendError{Err: errLimited, Account: true, After: after, Perhaps: perhaps}
 }
 
 func (a *Adapter) refusedUntil() time.Time {
