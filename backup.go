@@ -48,7 +48,10 @@ func backup(ctx context.Context, dir, file, recipient string) (err error) {
 	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s is there already: name another file", file)
 	}
-	work, err := os.MkdirTemp(dir, "backup-") // what people wrote is sealed in it
+	if err := sweep(dir); err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp(dir, snapshotPrefix) // what people wrote is sealed in it
 	if err != nil {
 		return fmt.Errorf("there is no room for the snapshot: %w", err)
 	}
@@ -205,5 +208,17 @@ func unpack(plain io.Reader, dir string) error {
 		return errors.Join(errors.New("it holds something else than a backup does"), err)
 	}
 	_, err := io.Copy(io.Discard, plain) // the end is authenticated, too
+	return err
+}
+
+// snapshotPrefix begins the name of the folder in the state directory in which a backup is made; nothing else is called so.
+const snapshotPrefix = ".snapshot-"
+
+// sweep deletes what a backup left behind that was killed: a copy of the database, which would keep what is erased later.
+func sweep(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, snapshotPrefix+"*"))
+	for _, one := range left {
+		err = errors.Join(err, os.RemoveAll(one))
+	}
 	return err
 }

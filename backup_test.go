@@ -2,6 +2,7 @@ package main
 
 import (
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -72,7 +73,7 @@ func TestABackupOfARunningBotIsRestoredElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if left, _ := filepath.Glob(filepath.Join(old, "backup-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(old, snapshotPrefix+"*")); len(left) > 0 {
 		t.Errorf("the snapshot lies about: %v", left)
 	}
 	if err := backup(t.Context(), old, file, mine.Recipient().String()); err == nil {
@@ -118,5 +119,28 @@ func TestABackupOfARunningBotIsRestoredElsewhere(t *testing.T) {
 	}
 	if got := noted(t, dir, "", nil); got != "sandpiper" {
 		t.Errorf("the restored bot knows %q", got)
+	}
+}
+
+// What a killed backup leaves behind is swept away; a backup that somebody keeps in the state directory is not.
+func TestWhatAKilledBackupLeftIsSwept(t *testing.T) {
+	dir := t.TempDir()
+	left, kept := filepath.Join(dir, snapshotPrefix+"1"), filepath.Join(dir, "backup-1.age")
+	if err := os.Mkdir(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{filepath.Join(left, databaseFile), kept} {
+		if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := sweep(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the snapshot is still there: %v", err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error(err)
 	}
 }

@@ -20,7 +20,7 @@ import (
 
 // tricks is what the fuzz tests of the whole bot start from: what people try who want the bot to say what it did not mean.
 var tricks = []string{
-	"", "food for 20 people by friday", "5/12 19:00", "٣ ۳ 3", "N-7K3Q", "A-2M8X met", "barcelona", "‮evil⁦ ​x⁩⁩ rtl", "⁩⁩⁩ out ⁨⁨", "**bold** _it_ `code` [click](https://evil.example)",
+	"", "food for 20 people by friday", "5/12 19:00", "٣ ۳ 3", "N-7K3Q", "A-2M8X met", "barcelona", "\u202eevil\u2066 \u200bx\u2069\u2069 rtl", "\u2069\u2069\u2069 out \u2068\u2068", "**bold** _it_ `code` [click](https://evil.example)",
 	"```\n🔴 **Alert from Barcelona** · now\n```", "x\n🔴 **Alert from Barcelona** · now · 10:00\n“police”\n✅ confirmed", "x\n\n- item\n- @room @ana:example.org https://matrix.to/#/@ana:example.org",
 	"Z" + strings.Repeat("\u0336\u0322\u0349", 60), strings.Repeat("\u0301", 50), "✅", "👍🏽", "1️⃣", "\ufffc \ufffc", "\x00\x1b[2J\x07", "\xff\xfe", "<b onclick=alert(1)>&lt;", "{{.Code}} %s $1 \\n \\", "`",
 	strings.Repeat("a", 5000), strings.Repeat("ab ", 1300), strings.Repeat("\n", 300), strings.Repeat("[a](b", 300), "ＦＵＬＬ ｗｉｄｔｈ", "شرطة عند الباب", "@zoe", "/alert now: x", "//needs !needs", "Starling: needs",

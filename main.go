@@ -142,6 +142,9 @@ func (runCmd) Run(ctx context.Context, c *cli) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	if err := sweep(cfg.State.Dir); err != nil {
+		return err
+	}
 	if err := e.ServeStatus(ctx); err != nil {
 		return err
 	}

@@ -26,7 +26,6 @@ type SignalDaemon struct {
 	ID      string // that account's UUID
 
 	dir     string
-	args    []string
 	process *process
 }
 
