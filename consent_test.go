@@ -68,6 +68,7 @@ type neighbours struct {
 	revealed map[[2]string]bool  // chapter, asked chapter: who asks says who it is
 	called   map[string][]string // folded name → the chapters that ever had it
 	secrets  map[string]*home    // what was said in an alert, and where
+	from     map[string]string   // for which chapter: the room's own at that time
 }
 
 // home is a room with its people: a moderator and a member.
@@ -101,7 +102,7 @@ func TestNobodyHearsOrLearnsOfAChapterWithoutConsent(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		round++
 		n := &neighbours{settled: s, rt: rt, round: round, said: said, asked: map[[2]string]int{}, agreed: map[[2]string]int{}, called: map[string][]string{}, open: map[string]int{},
-			revealed: map[[2]string]bool{}, secrets: map[string]*home{}}
+			revealed: map[[2]string]bool{}, secrets: map[string]*home{}, from: map[string]string{}}
 		n.move()
 		for range rapid.IntRange(10, 50).Draw(rt, "steps") {
 			n.step++
@@ -299,6 +300,11 @@ func (n *neighbours) check(at *home, typed string, before, after state) {
 			n.rt.Fatalf("%s (%s) hears %s, which did not agree", pair[0], after.chapter[room.id], pair[1])
 		}
 	}
+	for secret, origin := range n.secrets {
+		if _, known := n.from[secret]; !known {
+			n.from[secret] = before.chapter[origin.id]
+		}
+	}
 	for _, ev := range n.said() {
 		i := slices.IndexFunc(n.homes, func(h *home) bool { return h.address() == ev.Room })
 		if i < 0 {
@@ -312,12 +318,11 @@ func (n *neighbours) check(at *home, typed string, before, after state) {
 			}
 			n.rt.Fatalf("%s reads of %s: %s", reader.name, name, rig.Readable(ev.Text))
 		}
-		for secret, origin := range n.secrets {
+		for secret, from := range n.from {
 			if !strings.Contains(ev.Text, secret) {
 				continue
 			}
-			from := before.chapter[origin.id]
-			if from != before.chapter[reader.id] && !before.hears[[2]string{reader.name, from}] {
+			if n.secrets[secret] != reader && from != before.chapter[reader.id] && !before.hears[[2]string{reader.name, from}] {
 				n.rt.Fatalf("%s reads an alert of %s: %s", reader.name, from, rig.Readable(ev.Text))
 			}
 		}
