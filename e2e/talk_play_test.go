@@ -9,9 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"maunium.net/go/mautrix"
-	"maunium.net/go/mautrix/id"
-
 	"starling/adapters/rig"
 	"starling/bot"
 	"starling/e2e/lab"
@@ -20,9 +17,9 @@ import (
 // player holds one conversation.
 type player struct {
 	w      *theatre
-	dir    string    // the bot's state
-	me     id.UserID // the bot
-	bot    *witness
+	dir    string // the bot's state
+	sides  []side // the networks that it is held on; the first where the script names none
+	ears   *ears
 	engine *bot.Engine
 	halt   func() error
 	clock  *rig.Clock
@@ -34,24 +31,73 @@ type player struct {
 	cause  []string          // events that the line being played is about
 }
 
+// side is one real network, with people on it and this conversation's bot.
+type side interface {
+	name() string // the adapter's
+	me() string   // the bot's address
+	address(person string) string
+
+	login(ctx context.Context, account string) error
+	adapter() (adapter, error) // on what login left behind
+
+	// create makes a room with its people in it, without the bot. All that follows returns when the server has it.
+	create(ctx context.Context, r rig.Room) (id string, err error)
+	join(ctx context.Context, at *place, person string) error
+	leave(ctx context.Context, at *place, person string) error
+	invite(ctx context.Context, at *place, by string) error
+	remove(ctx context.Context, at *place) error
+	promote(ctx context.Context, at *place, person string, moderator bool) error
+	// acquaint waits until all who are in a room know of each other: else they could not read what is said next.
+	acquaint(ctx context.Context, at *place) error
+	// direct opens somebody's direct chat with the bot.
+	direct(ctx context.Context, person string) (*place, error)
+
+	post(ctx context.Context, at *place, person string, m posting) (event string, err error)
+	// see is one deed of the bot as somebody in the room sees it; s.id names it.
+	see(ctx context.Context, at *place, s sending) (glimpse, error)
+}
+
+// posting is what a person does.
+type posting struct {
+	verb     string // says, replies, edits, deletes, reacts, unreacts
+	text     string // or the emoji
+	mentions []string
+	target   string // the event that is edited, deleted, reacted to or answered
+	quoted   string // what the bot said there
+	thread   string
+	clear    bool
+}
+
+// glimpse is what a person sees of what the bot did.
+type glimpse struct {
+	text            string // plain
+	rings           bool
+	thread, replyTo string
+}
+
 // place is a room as the script knows it.
 type place struct {
+	side    side
 	label   string
 	id      string
 	chapter string
 	left    bool            // the bot is not there any more
-	people  []*lab.Person   // who is in it
+	people  []string        // who is in it
 	heard   []rig.Message   // what the bot said there
 	pressed map[string]bool // of these, what bears a reaction
 }
 
 // hold plays a conversation and says where it goes another way than it should.
-func (w *theatre) hold(ctx context.Context, dir, account string, c conversation) (err error) {
+func (w *theatre) hold(ctx context.Context, dir, account string, c conversation, on ...func(*player) side) (err error) {
 	p := &player{w: w, dir: dir, codes: codes{}, said: map[string]string{}, author: map[string]string{}}
 	p.clock = rig.NewClock(c.begins())
-	p.bot = &witness{clock: p.clock, changed: make(chan struct{})}
-	if err := p.login(ctx, account); err != nil {
-		return err
+	p.ears = &ears{clock: p.clock, changed: make(chan struct{})}
+	for _, of := range on {
+		s := of(p)
+		if err := s.login(ctx, account); err != nil {
+			return err
+		}
+		p.sides = append(p.sides, s)
 	}
 	if err := p.run(ctx); err != nil {
 		return err
@@ -110,7 +156,7 @@ func (p *player) act(ctx context.Context, a rig.Act) error {
 	switch a.Directive {
 	case "":
 		return p.deed(ctx, a)
-	case "silence", "seed": // what is wanted says so; chance is not ours here
+	case "silence", "seed", "network": // what is wanted says so; chance is not ours here; the network is there
 		return nil
 	case "clock":
 		to, err := time.Parse(time.RFC3339, a.Words[0])
@@ -139,15 +185,12 @@ func (p *player) act(ctx context.Context, a rig.Act) error {
 		return err
 	}
 	if a.Directive == "remove" {
-		from := p.bot.hears()
-		if err := p.asStage(ctx, at, func() error {
-			_, err := p.w.stage.KickUser(ctx, id.RoomID(at.id), &mautrix.ReqKickUser{UserID: p.me})
-			return err
-		}); err != nil {
+		from := p.ears.hears()
+		if err := at.side.remove(ctx, at); err != nil {
 			return err
 		}
 		at.left = true
-		return p.bot.until(ctx, "it was removed", from, func(in bot.Incoming) bool {
+		return p.ears.until(ctx, "it was removed", from, func(in bot.Incoming) bool {
 			return in.Kind == bot.KindRoom && in.Room == at.id && !in.RoomChange.Joined
 		})
 	}
@@ -158,7 +201,7 @@ func (p *player) act(ctx context.Context, a rig.Act) error {
 	case "leave":
 		return p.leave(ctx, at, name)
 	case "promote", "demote":
-		return p.setPower(ctx, at, name, a.Directive == "promote")
+		return p.promote(ctx, at, name, a.Directive == "promote")
 	}
 	return fmt.Errorf("real servers cannot play @%s", a.Directive)
 }
@@ -169,42 +212,64 @@ func (p *player) invited(ctx context.Context, a rig.Act) error {
 	if len(by) != 1 {
 		return errors.New("one person invites")
 	}
-	if name, direct := strings.CutPrefix(a.Words[0], "@"); direct {
-		p.bot.greet(address(name).String())
-		_, err := p.direct(ctx, name)
-		return err
-	}
-	r := spec(a)
-	r.Members = append(r.Members, by...)
-	at, err := p.open(ctx, a.Words[0], r)
+	on, err := p.side(a)
 	if err != nil {
 		return err
 	}
-	p.bot.greet(at.id)
+	if name, direct := strings.CutPrefix(a.Words[0], "@"); direct {
+		p.ears.greet(on.address(name))
+		_, err := p.direct(ctx, name)
+		return err
+	}
+	r := spec(on, a)
+	by[0].Person = on.address(by[0].Name)
+	r.Members = append(r.Members, by...)
+	at, err := p.open(ctx, on, a.Words[0], r)
+	if err != nil {
+		return err
+	}
+	p.ears.greet(at.id)
 	return p.invite(ctx, at, by[0].Name)
 }
 
+// side is the network that a directive names, else the first.
+func (p *player) side(a rig.Act) (side, error) {
+	name := a.Options["on"]
+	if name == "" {
+		return p.sides[0], nil
+	}
+	i := slices.IndexFunc(p.sides, func(s side) bool { return strings.HasPrefix(s.name(), name) }) // "sig" is what scripts call it
+	if i < 0 {
+		return nil, fmt.Errorf("there is no network %s", name)
+	}
+	return p.sides[i], nil
+}
+
 // spec reads what a directive says of a room.
-func spec(a rig.Act) rig.Room {
+func spec(on side, a rig.Act) rig.Room {
 	r := rig.Room{Name: a.Words[0], Encrypted: true, Members: rig.Members(a.Options["members"])}
 	if len(a.Words) == 2 {
 		r.Encrypted = a.Words[1] == "encrypted"
 	}
 	for i := range r.Members {
-		r.Members[i].Person = address(r.Members[i].Name).String()
+		r.Members[i].Person = on.address(r.Members[i].Name)
 	}
 	return r
 }
 
 // setUp makes a room as if it had been there for long.
 func (p *player) setUp(ctx context.Context, a rig.Act) error {
-	r := spec(a)
-	at, err := p.open(ctx, a.Words[0], r)
+	on, err := p.side(a)
+	if err != nil {
+		return err
+	}
+	r := spec(on, a)
+	at, err := p.open(ctx, on, a.Words[0], r)
 	if err != nil {
 		return err
 	}
 	r.ID, at.chapter = at.id, a.Options["chapter"]
-	home := rig.Home{Adapter: matrixName, Room: r, Lang: a.Options["lang"], Zone: a.Options["tz"], Chapter: at.chapter, Since: p.clock.Now().Add(-since)}
+	home := rig.Home{Adapter: on.name(), Room: r, Lang: a.Options["lang"], Zone: a.Options["tz"], Chapter: at.chapter, Since: p.clock.Now().Add(-since)}
 	for name := range strings.SplitSeq(a.Options["follows"], ",") {
 		if other, err := p.place(name); err == nil && other.chapter != "" {
 			name = other.chapter
@@ -219,11 +284,11 @@ func (p *player) setUp(ctx context.Context, a rig.Act) error {
 	if len(at.people) == 0 {
 		return errors.New("a room without people")
 	}
-	return p.invite(ctx, at, at.people[0].Name)
+	return p.invite(ctx, at, at.people[0])
 }
 
 // greet lets the bot greet in a room, or in a person's direct chat, when it comes there.
-func (w *witness) greet(where string) {
+func (w *ears) greet(where string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.greets = where
@@ -237,68 +302,120 @@ func (p *player) place(label string) (*place, error) {
 	return p.places[i], nil
 }
 
+// open makes a room with its people in it.
+func (p *player) open(ctx context.Context, on side, label string, r rig.Room) (*place, error) {
+	id, err := on.create(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	at := &place{side: on, label: label, id: id, pressed: map[string]bool{}}
+	for _, m := range r.Members {
+		at.people = append(at.people, m.Name)
+	}
+	p.places = append(p.places, at)
+	return at, nil
+}
+
+// invite brings the bot into a room.
+func (p *player) invite(ctx context.Context, at *place, by string) error {
+	from := p.ears.hears()
+	if err := at.side.invite(ctx, at, by); err != nil {
+		return err
+	}
+	if err := p.ears.until(ctx, "it is in "+at.label, from, func(in bot.Incoming) bool {
+		return in.Kind == bot.KindRoom && in.Room == at.id && in.RoomChange.Joined
+	}); err != nil {
+		return err
+	}
+	return at.side.acquaint(ctx, at)
+}
+
 func (p *player) join(ctx context.Context, at *place, name string, moderator bool) error {
-	from := p.bot.hears()
-	if !at.has(name) {
-		if err := p.enter(ctx, at, name); err != nil {
+	from := p.ears.hears()
+	if !slices.Contains(at.people, name) {
+		if err := at.side.join(ctx, at, name); err != nil {
 			return err
 		}
-		if err := p.bot.until(ctx, name+" has joined", from, func(in bot.Incoming) bool {
-			return in.Kind == bot.KindMember && in.Room == at.id && in.Person == address(name).String() && in.Member.Joined
+		at.people = append(at.people, name)
+		if err := p.ears.until(ctx, name+" has joined", from, func(in bot.Incoming) bool {
+			present, told := presence(in, at.id, at.side.address(name))
+			return told && present
 		}); err != nil {
 			return err
 		}
-		if err := p.acquaint(ctx, at); err != nil {
+		if err := at.side.acquaint(ctx, at); err != nil {
 			return err
 		}
 	}
 	if !moderator {
 		return nil
 	}
-	return p.setPower(ctx, at, name, true)
+	return p.promote(ctx, at, name, true)
 }
 
 func (p *player) leave(ctx context.Context, at *place, name string) error {
-	from := p.bot.hears()
-	i := slices.IndexFunc(at.people, func(who *lab.Person) bool { return who.Name == name })
-	if i < 0 {
+	from := p.ears.hears()
+	if !slices.Contains(at.people, name) {
 		return fmt.Errorf("%s is not in %s", name, at.label)
 	}
-	if err := at.people[i].Do(ctx, "leave", map[string]any{"room": at.id}, nil); err != nil {
+	if err := at.side.leave(ctx, at, name); err != nil {
 		return err
 	}
-	at.people = slices.Delete(at.people, i, i+1)
-	return p.bot.until(ctx, name+" has left", from, func(in bot.Incoming) bool {
-		return in.Kind == bot.KindMember && in.Room == at.id && in.Person == address(name).String() && !in.Member.Joined
+	at.people = slices.DeleteFunc(at.people, func(who string) bool { return who == name })
+	return p.ears.until(ctx, name+" has left", from, func(in bot.Incoming) bool {
+		present, told := presence(in, at.id, at.side.address(name))
+		return told && !present
 	})
 }
 
-func (at *place) has(name string) bool {
-	return slices.ContainsFunc(at.people, func(who *lab.Person) bool { return who.Name == name })
+// promote makes somebody a moderator, or one no more.
+func (p *player) promote(ctx context.Context, at *place, name string, moderator bool) error {
+	from := p.ears.hears()
+	if err := at.side.promote(ctx, at, name, moderator); err != nil {
+		return err
+	}
+	return p.ears.until(ctx, name+" has another role", from, func(in bot.Incoming) bool {
+		m, ok := bot.MemberInfo{}, false
+		if in.Kind == bot.KindRoom && in.Room == at.id {
+			m, ok = in.RoomChange.Members[at.side.address(name)]
+		}
+		return ok && m.Moderator == moderator
+	})
 }
 
-// direct gives somebody's direct chat with the bot, and opens it the first time.
+// presence is what the engine was told of a person's being in a room, if that was told: by itself or with all members.
+func presence(in bot.Incoming, room, person string) (present, told bool) {
+	switch {
+	case in.Room != room:
+		return false, false
+	case in.Kind == bot.KindMember && in.Person == person:
+		return in.Member.Joined, true
+	case in.Kind == bot.KindRoom && in.RoomChange.Members != nil:
+		_, present = in.RoomChange.Members[person]
+		return present, true
+	}
+	return false, false
+}
+
+// direct gives somebody's direct chat with the bot, and opens it the first time, on the network on which she is.
 func (p *player) direct(ctx context.Context, name string) (*place, error) {
 	if at, err := p.place("@" + name); err == nil {
 		return at, nil
 	}
-	who, err := p.w.person(name)
+	on := p.sides[0]
+	for _, at := range p.places {
+		if slices.Contains(at.people, name) {
+			on = at.side
+			break
+		}
+	}
+	at, err := on.direct(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	from := p.bot.hears()
-	chat, err := who.Open(ctx, lab.Room{Direct: p.me.String()})
-	if err != nil {
-		return nil, err
-	}
-	at := &place{label: "@" + name, id: chat, people: []*lab.Person{who}, pressed: map[string]bool{}}
+	at.side, at.label, at.people, at.pressed = on, "@"+name, []string{name}, map[string]bool{}
 	p.places = append(p.places, at)
-	if err := p.bot.until(ctx, "it is in a direct chat", from, func(in bot.Incoming) bool {
-		return in.Kind == bot.KindRoom && in.Room == chat && in.RoomChange.Joined
-	}); err != nil {
-		return nil, err
-	}
-	return at, p.acquaint(ctx, at)
+	return at, nil
 }
 
 // deed lets somebody say or do something.
@@ -312,7 +429,7 @@ func (p *player) deed(ctx context.Context, a rig.Act) (err error) {
 	if err != nil {
 		return err
 	}
-	if !at.has(a.Person) || a.Moderator {
+	if !slices.Contains(at.people, a.Person) || a.Moderator {
 		if err := p.join(ctx, at, a.Person, a.Moderator); err != nil {
 			return err
 		}
@@ -320,92 +437,66 @@ func (p *player) deed(ctx context.Context, a rig.Act) (err error) {
 			return err
 		}
 	}
-	who, err := p.w.person(a.Person)
-	if err != nil {
-		return err
-	}
-	from, mine := p.bot.hears(), at.label+" "+a.Person
-	kind, content := "m.room.message", lab.Text(p.codes.translate(a.Text))
-	if users := p.mentions(at, a.Text); len(users) > 0 {
-		content = lab.WithMention(content, users...)
-	}
-	var event string
+	from, mine, me := p.ears.hears(), at.label+" "+a.Person, at.side.address(a.Person)
+	m := posting{verb: a.Verb, text: p.codes.translate(a.Text), mentions: p.mentions(at, a.Text), clear: a.Clear}
 	switch a.Verb {
-	case "deletes":
-		p.cause = []string{p.said[mine]}
-		err = who.Do(ctx, "redact", map[string]any{"room": at.id, "id": p.said[mine]}, &event)
-	case "unreacts":
-		event, err = p.unreact(ctx, at, who, a)
-	case "reacts":
-		to, lost := at.target(who.ID, p.codes.translate(a.Code), true)
+	case "deletes", "edits":
+		m.target = p.said[mine]
+		p.cause = []string{m.target}
+	case "reacts", "unreacts":
+		to, lost := at.target(me, p.codes.translate(a.Code), true)
 		if lost != nil {
 			return lost
 		}
+		m.text, m.target = a.Emoji, to.ID
 		p.cause = []string{to.ID}
-		at.pressed[to.ID] = true
-		event, err = who.Post(ctx, at.id, "m.reaction", lab.Reacting(to.ID, a.Emoji), false)
-	case "edits":
-		p.cause = []string{p.said[mine]}
-		event, err = who.Post(ctx, at.id, kind, lab.Replacing(content, p.said[mine]), false)
+		if a.Verb == "reacts" {
+			at.pressed[to.ID] = true
+		}
 	case "replies":
-		to, lost := at.target(who.ID, p.codes.translate(a.Code), false)
+		to, lost := at.target(me, p.codes.translate(a.Code), false)
 		if lost != nil {
 			return lost
 		}
-		if to.Thread != "" {
-			content = lab.WithThread(content, to.Thread)
-		}
-		event, err = who.Post(ctx, at.id, kind, lab.WithReply(content, to.ID), a.Clear)
-		p.cause = []string{to.ID, event}
-		p.said[mine], p.author[event] = event, a.Person
+		m.target, m.thread, m.quoted = to.ID, to.Thread, to.Text
 	case "says":
 		if a.InThread {
-			root, lost := rig.Thread(at.heard, who.ID)
-			if lost != nil {
-				return lost
+			if m.thread, err = rig.Thread(at.heard, me); err != nil {
+				return err
 			}
-			content = lab.WithThread(content, root)
 		}
-		event, err = who.Post(ctx, at.id, kind, content, a.Clear)
-		p.cause = []string{event}
-		p.said[mine], p.author[event] = event, a.Person
 	default:
 		return fmt.Errorf("real clients do not play %q", a.Verb)
 	}
-	if err != nil || at.left {
+	event, err := at.side.post(ctx, at, a.Person, m)
+	if err != nil {
 		return err
 	}
-	return p.bot.until(ctx, "this was said", from, func(in bot.Incoming) bool { return in.ID == event })
-}
-
-// unreact takes an emoji off what the bot said.
-func (p *player) unreact(ctx context.Context, at *place, who *lab.Person, a rig.Act) (event string, err error) {
-	to, err := at.target(who.ID, p.codes.translate(a.Code), true)
-	if err != nil {
-		return "", err
+	if a.Verb == "replies" || a.Verb == "says" {
+		p.cause = []string{event}
+		if m.target != "" {
+			p.cause = append(p.cause, m.target)
+		}
+		p.said[mine], p.author[event] = event, a.Person
 	}
-	p.cause = []string{to.ID}
-	var m lab.Message
-	if err := who.Do(ctx, "wait", map[string]any{"want": lab.Want{Room: at.id, ID: to.ID, Reaction: a.Emoji, By: who.ID}}, &m); err != nil {
-		return "", err
+	if at.left {
+		return nil
 	}
-	i := slices.IndexFunc(m.Reactions, func(r lab.Reaction) bool { return r.Key == a.Emoji && r.Person == who.ID })
-	err = who.Do(ctx, "redact", map[string]any{"room": at.id, "id": m.Reactions[i].ID}, &event)
-	return event, err
+	return p.ears.until(ctx, "this was said", from, func(in bot.Incoming) bool { return in.ID == event })
 }
 
 // mentions lists whom a text names with an @, among the people of the room and the bot.
-func (p *player) mentions(at *place, text string) (users []string) {
+func (p *player) mentions(at *place, text string) (people []string) {
 	for word := range strings.FieldsSeq(text) {
 		word = strings.TrimRight(word, ".,:;!?")
 		switch {
 		case word == rig.Bot:
-			users = append(users, p.me.String())
-		case strings.HasPrefix(word, "@") && at.has(word[1:]):
-			users = append(users, address(word).String())
+			people = append(people, at.side.me())
+		case strings.HasPrefix(word, "@") && slices.Contains(at.people, word[1:]):
+			people = append(people, at.side.address(word[1:]))
 		}
 	}
-	return users
+	return people
 }
 
 // target is the message of the bot that a reply or reaction is meant for.
@@ -413,13 +504,11 @@ func (at *place) target(person, shows string, press bool) (rig.Message, error) {
 	return rig.Target(at.heard, person, shows, func(m rig.Message) bool { return press && at.pressed[m.ID] })
 }
 
-const matrixName = "matrix"
-
 // look gives what the bot did since the last time, as somebody in each room sees it.
 func (p *player) look(ctx context.Context) (all []deed, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lab.Patience)
 	defer cancel()
-	for _, s := range p.bot.take() {
+	for _, s := range p.ears.take() {
 		i := slices.IndexFunc(p.places, func(at *place) bool { return at.id == s.Room })
 		if i < 0 {
 			return nil, fmt.Errorf("the bot speaks in a room that nobody opened: %s", s.Text)
@@ -441,60 +530,43 @@ func (p *player) seen(ctx context.Context, at *place, s sending) (deed, error) {
 	if len(at.people) == 0 {
 		return d, fmt.Errorf("nobody in %s sees what the bot does", at.label)
 	}
-	who := at.people[0]
-	see := func(want lab.Want) (m lab.Message, err error) {
-		want.Room = at.id
-		err = who.Do(ctx, "wait", map[string]any{"want": want}, &m)
-		return m, err
+	m, err := at.side.see(ctx, at, s)
+	if err != nil {
+		return d, err
 	}
-	gone := true
+	marks := []string{}
+	if m.rings {
+		marks = append(marks, "rings")
+	}
 	switch s.Kind {
 	case bot.OutLeave:
 		d.does, at.left = "leaves", true
-		return d, who.Do(ctx, "waitMember", map[string]any{"room": at.id, "user": p.me, "membership": "leave"}, nil)
 	case bot.OutDelete:
 		// An edit is deleted, too: its words stand in an event of its own. A transcript has the message only.
 		if i := slices.IndexFunc(at.heard, func(m rig.Message) bool { return m.ID == s.Target }); i >= 0 {
 			d.does, at.heard = "deletes", slices.Delete(at.heard, i, i+1)
 		}
-		_, err := see(lab.Want{ID: s.Target, Redacted: &gone})
-		return d, err
 	case bot.OutReaction:
-		d.does = "reacts"
-		m, err := see(lab.Want{ID: s.id, Type: "m.reaction"})
-		d.text, at.pressed[s.Target] = m.Key, true
-		return d, err
+		d.does, d.text, at.pressed[s.Target] = "reacts", m.text, true
 	case bot.OutEdit:
-		d.does = "edits"
-		m, err := see(lab.Want{ID: s.id, Type: "m.room.message"})
-		d.text = isolated.Replace(strings.TrimPrefix(m.Original, "* "))
-		d.marks = rings(m)
+		d.does, d.text = "edits", isolated.Replace(m.text)
 		for i := range at.heard {
 			if at.heard[i].ID == s.Target {
 				at.heard[i].Text = d.text
 			}
 		}
-		return d, err
+	default:
+		d.does, d.text = "says", isolated.Replace(m.text)
+		if m.thread != "" {
+			marks = append(marks, strings.TrimSpace("thread "+code.FindString(p.textOf(at, m.thread))))
+		}
+		if m.replyTo != "" && !slices.Contains(p.cause, m.replyTo) {
+			marks = append(marks, "reply to "+p.authorOf(at, m.replyTo))
+		}
+		at.heard = append(at.heard, rig.Message{ID: s.id, Author: rig.Bot, To: s.ReplyPerson, Thread: m.thread, ReplyTo: m.replyTo, Text: d.text})
 	}
-	m, err := see(lab.Want{ID: s.id, Type: "m.room.message"})
-	d.does, d.text = "says", isolated.Replace(m.Original)
-	marks := []string{rings(m)}
-	if m.Thread != "" {
-		marks = append(marks, strings.TrimSpace("thread "+code.FindString(p.textOf(at, m.Thread))))
-	}
-	if m.ReplyTo != "" && !m.ReplyFallback && !slices.Contains(p.cause, m.ReplyTo) {
-		marks = append(marks, "reply to "+p.authorOf(at, m.ReplyTo))
-	}
-	d.marks = strings.Join(slices.DeleteFunc(marks, func(s string) bool { return s == "" }), ", ")
-	at.heard = append(at.heard, rig.Message{ID: s.id, Author: rig.Bot, To: s.ReplyPerson, Thread: m.Thread, ReplyTo: m.ReplyTo, Text: d.text})
-	return d, err
-}
-
-func rings(m lab.Message) string {
-	if m.MsgType == "m.text" {
-		return "rings"
-	}
-	return ""
+	d.marks = strings.Join(marks, ", ")
+	return d, nil
 }
 
 // textOf is what the bot said in an event; "" if somebody else did.

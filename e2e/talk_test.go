@@ -28,7 +28,7 @@ const atOnce = 6
 // people who use a real client. Each has a bot of its own, whose clock stands where the conversation's does.
 func TestTalk(t *testing.T) {
 	conversations := plainOnes(t)
-	w := newTheatre(t)
+	w, server := newTheatre(t), newMatrixStage(t)
 	var held atomic.Int32
 	var group sync.WaitGroup
 	slots := make(chan struct{}, atOnce)
@@ -39,7 +39,7 @@ func TestTalk(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
-				if err := w.hold(ctx, t.TempDir(), fmt.Sprint("starling", i), c); err != nil {
+				if err := w.hold(ctx, t.TempDir(), fmt.Sprint("starling", i), c, server.side); err != nil {
 					t.Error(err)
 					return
 				}
