@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"filippo.io/age"
 
@@ -48,9 +49,14 @@ func backup(ctx context.Context, dir, file, recipient string) (err error) {
 	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s is there already: name another file", file)
 	}
-	if err := sweep(dir); err != nil {
+	lock, err := sweep(dir)
+	if err != nil {
 		return err
 	}
+	if lock == nil {
+		return errors.New("another backup is just being made: wait for it")
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	work, err := os.MkdirTemp(dir, snapshotPrefix) // what people wrote is sealed in it
 	if err != nil {
 		return fmt.Errorf("there is no room for the snapshot: %w", err)
@@ -214,11 +220,27 @@ func unpack(plain io.Reader, dir string) error {
 // snapshotPrefix begins the name of the folder in the state directory in which a backup is made; nothing else is called so.
 const snapshotPrefix = ".snapshot-"
 
-// sweep deletes what a backup left behind that was killed: a copy of the database, which would keep what is erased later.
-func sweep(dir string) error {
+// sweep deletes what a backup left behind that was killed: a copy of the database, which would keep what is erased later. While the
+// lock that it returns is held no other backup is begun; it is nil where one is just being made, which is left alone.
+func sweep(dir string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, "backup.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("backups cannot be locked: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("backups cannot be locked: %w", err)
+	}
 	left, err := filepath.Glob(filepath.Join(dir, snapshotPrefix+"*"))
 	for _, one := range left {
 		err = errors.Join(err, os.RemoveAll(one))
 	}
-	return err
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
 }

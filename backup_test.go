@@ -134,7 +134,20 @@ func TestWhatAKilledBackupLeftIsSwept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := sweep(dir); err != nil {
+	lock, err := sweep(dir)
+	if err != nil || lock == nil {
+		t.Fatal(lock, err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, snapshotPrefix+"2"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := sweep(dir); again != nil || err != nil {
+		t.Errorf("while a backup is being made a second one is begun: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, snapshotPrefix+"2")); err != nil {
+		t.Errorf("what a backup is just writing is gone: %v", err)
+	}
+	if err := lock.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {

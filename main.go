@@ -142,8 +142,10 @@ func (runCmd) Run(ctx context.Context, c *cli) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	if err := sweep(cfg.State.Dir); err != nil {
+	if lock, err := sweep(cfg.State.Dir); err != nil {
 		return err
+	} else if lock != nil {
+		lock.Close()
 	}
 	if err := e.ServeStatus(ctx); err != nil {
 		return err
