@@ -355,14 +355,12 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 		d.account(a.Name()).refusals = 0
 		d.sent[a.Name()]++
 		d.mu.Unlock()
-		store := func(tx *Tx) error { return tx.delivered(w, out.Kind, id) }
-		if idempotent {
-			d.e.ride("delivered", store)
-			return true
-		}
-		select { // what follows must not be shown before this is known to be
-		case <-d.e.insist("delivered", store):
-		case <-d.e.stopped:
+		done := d.e.insist("delivered", func(tx *Tx) error { return tx.delivered(w, out.Kind, id) })
+		if !idempotent { // what follows must not be shown before this is known to be
+			select {
+			case <-done:
+			case <-d.e.stopped:
+			}
 		}
 		return true
 	}

@@ -15,7 +15,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,8 +67,6 @@ type Config struct {
 	Limits Limits
 	// NoSync trades durability for speed; for talk and tests, whose state is thrown away.
 	NoSync bool
-	// Ride is how long the news that a message was delivered may wait for a commit to ride along with; 0: 5 ms, or, with NoSync, none.
-	Ride time.Duration
 }
 
 // Engine is a running bot.
@@ -106,8 +103,6 @@ type Engine struct {
 	changed   chan struct{} // closed and replaced whenever something moved; see WaitIdle
 	pending   int           // tasks handed in and not finished
 	submitted int           // tasks ever handed in
-	riding    []*task       // what is stored with the next commit
-	ripe      chan struct{} // what rides has waited long enough
 	running   bool
 	errs      int
 	started   time.Time
@@ -147,9 +142,6 @@ func Open(cfg Config, caps ...Capability) (*Engine, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
-	if cfg.Ride == 0 && !cfg.NoSync {
-		cfg.Ride = rideFor
-	}
 	var look time.Duration
 	if _, wall := cfg.Clock.(WallClock); wall {
 		look = lookAgain
@@ -162,7 +154,7 @@ func Open(cfg Config, caps ...Capability) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, log: cfg.Log, clock: cfg.Clock, lock: lock, ids: map[string]int64{}, kept: map[string]int64{}, caps: caps, limiter: newLimiter(cfg.Limits), unstored: map[RoomID]bool{}, lookAgain: look,
-		adapters: map[string]Adapter{}, work: make(chan *task, 4096), changed: make(chan struct{}), ending: make(chan struct{}), stopped: make(chan struct{}), ripe: make(chan struct{}, 1)}
+		adapters: map[string]Adapter{}, work: make(chan *task, 4096), changed: make(chan struct{}), ending: make(chan struct{}), stopped: make(chan struct{})}
 	if err := e.open(); err != nil {
 		e.Close()
 		return nil, err
@@ -481,31 +473,23 @@ const maxBatch = 64
 // write is the single writer: it takes what is waiting, does it in one transaction with a savepoint each, and reports
 // when that is durable.
 func (e *Engine) write() {
-	for batch, more := e.take(); more; batch, more = e.take() {
-		if len(batch) > 0 {
-			e.commit(batch)
-		}
+	for batch := e.take(); len(batch) > 0; batch = e.take() {
+		e.commit(batch)
 	}
 }
 
-// take waits for work; more is false when there will be none.
-func (e *Engine) take() (batch []*task, more bool) {
+// take waits for work; it gives none when there will be none.
+func (e *Engine) take() []*task {
 	if e.over() {
-		return nil, false
+		return nil
 	}
-	var first *task
-	ending := false
+	var batch []*task
 	select {
 	case <-e.stopped:
-		return nil, false
+		return nil
 	case <-e.ending:
-		ending = true
-	case <-e.ripe:
-	case first = <-e.work:
-	}
-	// What rides comes first: an answer to a message finds that the message was delivered.
-	if batch = e.board(); first != nil {
-		batch = append(batch, first)
+	case t := <-e.work:
+		batch = append(batch, t)
 	}
 	for len(batch) < maxBatch {
 		select {
@@ -516,27 +500,7 @@ func (e *Engine) take() (batch []*task, more bool) {
 		}
 		break
 	}
-	return batch, len(batch) > 0 || !ending
-}
-
-// board gives what waits for another commit to ride along with.
-func (e *Engine) board() []*task {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	n := min(len(e.riding), maxBatch-1)
-	batch := slices.Clone(e.riding[:n])
-	if e.riding = e.riding[n:]; len(e.riding) > 0 {
-		e.ripen()
-	}
 	return batch
-}
-
-// ripen has what rides stored now.
-func (e *Engine) ripen() {
-	select {
-	case e.ripe <- struct{}{}:
-	default: // it is known already
-	}
 }
 
 // commit does tasks in one transaction and, once that is durable, lets the rest of the engine know.
@@ -676,38 +640,15 @@ func (e *Engine) submit(what string, do func(*Tx) error) <-chan error {
 
 // insist hands work to the writer until it is stored; for what must not be lost because a disk was full for a moment.
 func (e *Engine) insist(what string, do func(*Tx) error) <-chan error {
-	t := e.insistent(what, do)
-	e.hand(t)
-	return t.done
-}
-
-func (e *Engine) insistent(what string, do func(*Tx) error) *task {
 	t := e.task(what, do)
 	t.failed = func(err error) {
 		if ours(err) {
 			e.clock.AfterFunc(storeAgain, func() { e.insist(what, do) })
 		}
 	}
-	return t
+	e.hand(t)
+	return t.done
 }
-
-// ride is insist for what is only repeated in vain when a crash loses it: it is stored together with what is stored next, a
-// moment later at the latest. A command that comes alone then costs one durable commit and not two.
-func (e *Engine) ride(what string, do func(*Tx) error) {
-	if e.cfg.Ride == 0 {
-		e.insist(what, do)
-		return
-	}
-	t := e.insistent(what, do)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.riding = append(e.riding, t); len(e.riding) == 1 {
-		time.AfterFunc(e.cfg.Ride, e.ripen) // by the machine's clock, as disks go
-	}
-}
-
-// rideFor is how long what rides waits for a commit to ride along with.
-const rideFor = 5 * time.Millisecond
 
 // storeAgain is how long it takes until what could not be stored is tried again.
 const storeAgain = 5 * time.Second

@@ -144,7 +144,6 @@ type house struct {
 	extra []bot.Capability
 
 	limits bot.Limits
-	ride   time.Duration
 
 	mu     sync.Mutex
 	does   map[string]func(*bot.Turn) error
@@ -191,7 +190,7 @@ func (h *house) open() (*bot.Engine, error) {
 		return nil, err
 	}
 	return bot.Open(bot.Config{Dir: h.dir, Name: "Starling", Lang: "en", Clock: h.clock, Rand: h.rand, Log: zerolog.New(h.log), Messages: words.reg, Locales: words.bundle,
-		NoSync: true, Ride: h.ride, Limits: h.limits, Fault: h.atPoint}, caps...)
+		NoSync: true, Limits: h.limits, Fault: h.atPoint}, caps...)
 }
 
 func (h *house) start() {
