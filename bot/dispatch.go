@@ -34,7 +34,7 @@ type dispatcher struct {
 
 	rooms    map[RoomID]*roomQueue
 	byID     map[RowID]*waiting
-	netIDs   map[RowID]string // what was sent and is not yet stored as delivered
+	unstored map[RowID]sent // what was sent and is not yet stored as delivered
 	held     map[RowID]int
 	sending  map[RowID]bool
 	inFlight map[string]int      // by adapter
@@ -47,6 +47,12 @@ type dispatcher struct {
 	ctx      context.Context
 }
 
+// sent is a row that the network took, and the id that it gave it.
+type sent struct {
+	w     *waiting
+	netID string
+}
+
 type roomQueue struct {
 	adapter string
 	busy    bool
@@ -55,7 +61,7 @@ type roomQueue struct {
 }
 
 func newDispatcher(e *Engine) *dispatcher {
-	return &dispatcher{e: e, rooms: map[RoomID]*roomQueue{}, byID: map[RowID]*waiting{}, netIDs: map[RowID]string{}, held: map[RowID]int{},
+	return &dispatcher{e: e, rooms: map[RoomID]*roomQueue{}, byID: map[RowID]*waiting{}, unstored: map[RowID]sent{}, held: map[RowID]int{},
 		sending: map[RowID]bool{}, inFlight: map[string]int{}, accounts: map[string]*account{}, sent: map[string]int{}, failed: map[string]int{}, wakeUp: make(chan struct{}, 1)}
 }
 
@@ -128,7 +134,7 @@ func (d *dispatcher) remove(id RowID) {
 func (d *dispatcher) hold(id RowID, anyway bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, sent := d.netIDs[id]; sent || d.sending[id] {
+	if _, gone := d.unstored[id]; gone || d.sending[id] {
 		return false
 	}
 	if w := d.byID[id]; w != nil && w.fixed && !anyway {
@@ -157,7 +163,7 @@ func (d *dispatcher) settle(rows []RowID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, id := range rows {
-		delete(d.netIDs, id)
+		delete(d.unstored, id)
 	}
 }
 
@@ -351,7 +357,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 	}
 	if err == nil {
 		d.mu.Lock()
-		d.netIDs[w.id] = id
+		d.unstored[w.id] = sent{w, id}
 		d.account(a.Name()).refusals = 0
 		d.sent[a.Name()]++
 		d.mu.Unlock()
@@ -576,10 +582,10 @@ func (e *Engine) reader(room *Room, lang string, now time.Time) locales.Reader {
 // netID gives the network's id of an own message; "" when it has none, or is long forgotten.
 func (d *dispatcher) netID(row RowID) (string, error) {
 	d.mu.Lock()
-	id, ok := d.netIDs[row]
+	s, ok := d.unstored[row]
 	d.mu.Unlock()
 	if ok {
-		return id, nil
+		return s.netID, nil
 	}
 	var sealed []byte
 	err := d.e.db.QueryRow(d.ctx, `SELECT net_id FROM outbox WHERE id = $1`, row).Scan(&sealed)
@@ -598,7 +604,7 @@ func (e *Engine) outID(w *waiting) string {
 	return fmt.Sprintf("%s-%s-%d", e.instance, strconv.FormatInt(w.born, 36), w.id)
 }
 
-// waits gives the row with a key that is not known to have been delivered; nil when it is, or never was.
+// waits gives the row with a key of which it is not stored that it was delivered; nil when it is, or never was.
 func (d *dispatcher) waits(outID string) *waiting {
 	row, err := strconv.ParseInt(outID[strings.LastIndexByte(outID, '-')+1:], 10, 64)
 	if err != nil {
@@ -606,8 +612,10 @@ func (d *dispatcher) waits(outID string) *waiting {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if w := d.byID[RowID(row)]; w != nil && d.e.outID(w) == outID {
-		return w
+	for _, w := range []*waiting{d.byID[RowID(row)], d.unstored[RowID(row)].w} {
+		if w != nil && d.e.outID(w) == outID {
+			return w
+		}
 	}
 	return nil
 }
@@ -772,8 +780,8 @@ func (d *dispatcher) arriving(adapter, address, message string) bool {
 	if q := d.rooms[id]; ok && q != nil && q.busy && d.e.clock.Now().Sub(q.since) < earlyWait {
 		return true
 	}
-	for _, sent := range d.netIDs {
-		if sent == message {
+	for _, s := range d.unstored {
+		if s.netID == message {
 			return true
 		}
 	}

@@ -2,7 +2,9 @@ package bot_test
 
 import (
 	"context"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,4 +108,63 @@ func TestWhatCameBackIsNotSaidAgain(t *testing.T) {
 	if !slices.Equal(rest, []string{"three", "two ✅"}) {
 		t.Errorf("then it said %q, want three and the answer to the reaction", rest)
 	}
+}
+
+// The network forgets that it showed the bot its own message once the bot has taken that in: by then it must be stored, or the
+// message waits again after a crash, and nobody knows any more what a reaction on it was to.
+func TestWhatCameBackIsStoredBeforeTheNetworkForgets(t *testing.T) {
+	h := live(t)
+	h.stop()
+	w := newWire()
+	h.more = []bot.Adapter{w}
+	h.on("one", func(t *bot.Turn) error {
+		_, err := t.Answer(Said{"one"}, bot.Topic("test.topic", "one"))
+		return err
+	})
+	h.start()
+	in := <-w.inbox
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	all := []bot.Incoming{{Kind: bot.KindRoom, RoomChange: &bot.RoomChange{Joined: true, Members: map[string]bot.MemberInfo{"@ana": {}}}},
+		{Kind: bot.KindText, ID: "$do", Text: "/do one"}}
+	for i := range all {
+		all[i].Room, all[i].Person = "!far", "@ana"
+	}
+	if err := in.Deliver(ctx, all...); err != nil {
+		t.Fatal(err)
+	}
+	one := <-w.calls
+	storing, crashing := make(chan struct{}), make(chan struct{})
+	crash := sync.OnceFunc(func() { close(crashing) })
+	defer crash()
+	var once sync.Once
+	h.crashes(func(point string) bool {
+		if point == "before-store" {
+			once.Do(func() { close(storing) })
+			<-crashing
+		}
+		return point == "before-store"
+	})
+	w.ids <- "$one"
+	<-storing // the news that it was delivered, which will be lost
+	for h.engine.Status().Sending > 0 {
+		runtime.Gosched()
+	}
+	taken := make(chan error, 1)
+	go func() {
+		taken <- in.Deliver(ctx, bot.Incoming{Room: "!far", Kind: bot.KindEcho, ID: "$one", Target: one.ID})
+	}()
+	for h.engine.Status().Inbox < 2 {
+		select {
+		case err := <-taken:
+			t.Fatalf("the network may forget what is not stored: %v", err)
+		default:
+			runtime.Gosched()
+		}
+	}
+	crash()
+	if err := <-taken; err == nil {
+		t.Fatal("the network may forget what was lost")
+	}
+	h.crashes(nil)
 }

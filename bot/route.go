@@ -39,7 +39,7 @@ func (b inbox) Deliver(ctx context.Context, in ...Incoming) error {
 	var short context.Context
 	for i, d := range done {
 		if d.done == nil {
-			continue // an echo of what is known to have arrived
+			continue // an echo of what is stored to have arrived
 		}
 		err := b.wait(ctx, d.done)
 		if errors.Is(err, errEarly) {
