@@ -146,6 +146,7 @@ func settle(t *testing.T) *house {
 		h.followers = append(h.followers, follower{who: p, room: room, mark: p.Mark()})
 	}
 	h.bot.WaitIdle(t)
+	ana.Wait(lab.Want{Room: h.origin, From: h.bot.ID, ReplyTo: ana.Say(h.origin, "/room")}) // all before it has come to her, too
 	h.mark = ana.Mark()
 	return h
 }
