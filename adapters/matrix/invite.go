@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +18,7 @@ import (
 )
 
 const (
-	// roomsPerDay is how many invitations of one person are taken in a day.
+	// roomsPerDay is how many invitations of one person are taken in a day, unless the operator named that very person.
 	roomsPerDay = 3
 	// tryFor is how long joining and leaving is tried: over federation both can fail at first.
 	tryFor = 24 * time.Hour
@@ -59,7 +60,7 @@ func (a *Adapter) invitation(ctx context.Context, in bot.Inbox, b *batch, rid id
 	via := inviter.Homeserver()
 	if r.Replaces == "" {
 		ok := a.mayInvite(inviter)
-		if ok {
+		if ok && !slices.Contains(a.cfg.Invite, inviter.String()) {
 			if ok, err = in.InviterAllowance(ctx, Name, inviter.String(), roomsPerDay); err != nil {
 				return err
 			}

@@ -44,15 +44,20 @@ func invite(rid, by, more string) string {
 func TestInvitationsAreTakenOrDeclined(t *testing.T) {
 	h := newHomeserver(t)
 	acc := newAccount(t, h)
+	acc.cfg.Invite = append(acc.cfg.Invite, "@op:example.org")
 	in := newInbox()
 	in.allowance = 1
 	acc.run(acc.open(), in)
 	h.push(settled())
 	h.push(invite("!stranger:evil.net", "@eve:evil.net", ""))
 	h.push(invite("!first:example.org", ana, ""))
-	h.push(invite("!second:example.org", ana, "")) // over the day's limit
+	h.push(invite("!second:example.org", ana, ""))                              // over the day's limit
+	for _, rid := range []string{"!third:example.org", "!fourth:example.org"} { // the operator has no limit
+		h.push(invite(rid, "@op:example.org", ""))
+	}
 	h.until("the answers", func() bool {
-		return h.called("!stranger:evil.net/leave") != nil && h.called("/join/!first:example.org") != nil && h.called("!second:example.org/leave") != nil
+		return h.called("!stranger:evil.net/leave") != nil && h.called("/join/!first:example.org") != nil && h.called("!second:example.org/leave") != nil &&
+			h.called("/join/!third:example.org") != nil && h.called("/join/!fourth:example.org") != nil
 	})
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"starling/bot"
 )
 
-// groupsPerDay is how many groups one person may take the bot into in a day.
+// groupsPerDay is how many groups one person may take the bot into in a day, unless the operator named that very person.
 const groupsPerDay = 3
 
 // group is a group as signal-cli lists it.
@@ -193,12 +193,12 @@ func (a *Adapter) unnamed(g *group) bool {
 
 // invited decides about a group into which somebody takes the bot, asked or not: it stays, or leaves.
 func (a *Adapter) invited(ctx context.Context, g *group, kind string, e *envelope) (ok bool, err error) {
-	allowed := a.mayInvite(e.SourceUUID, e.SourceNumber)
-	if allowed {
+	allowed, named := a.mayInvite(e.SourceUUID, e.SourceNumber)
+	if allowed && !named {
 		if allowed, err = a.box().InviterAllowance(ctx, Name, e.SourceUUID, groupsPerDay); err != nil {
 			return false, err
 		}
-	} else if g.IsMember && kind != "UPDATE" {
+	} else if !allowed && g.IsMember && kind != "UPDATE" {
 		return false, nil // she only speaks; who took the bot in is still to come
 	}
 	if !allowed {
@@ -263,11 +263,10 @@ func (a *Adapter) again(ctx context.Context) error {
 	return nil
 }
 
-// mayInvite tells whether the operator lets a person take the bot into groups.
-func (a *Adapter) mayInvite(uuid, number string) bool {
-	return slices.ContainsFunc(a.cfg.Invite, func(rule string) bool {
-		return rule == "*" || rule == uuid || number != "" && rule == number
-	})
+// mayInvite tells whether the operator lets a person take the bot into groups, and whether by name.
+func (a *Adapter) mayInvite(uuid, number string) (allowed, named bool) {
+	named = slices.ContainsFunc(a.cfg.Invite, func(rule string) bool { return rule == uuid || number != "" && rule == number })
+	return named || slices.Contains(a.cfg.Invite, "*"), named
 }
 
 // directSpoke makes a direct chat known before something of it is handed over.
