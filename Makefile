@@ -1,5 +1,6 @@
 # Starling. `make run` opens the console, `make test` sets up and runs everything.
-# Needs Go 1.26, a C compiler and make; the tests also Node 18 or later with npm, which `make setup` installs where it may.
+# Needs Go 1.26, a C compiler and make; the tests also Node 18 or later with npm, and PostgreSQL 15 or later, which `make setup` installs
+# where it may.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -24,9 +25,12 @@ starling:
 	@go build -o starling .
 
 setup: $(bin)/dendrite $(bin)/noskip e2e/human/node_modules/.package-lock.json .cache/signal/ready ## fetch and build what the tests need
+	@e2e/need-postgres
 
 test: build setup ## set up, then run every test: units, conversations, and the real thing in e2e/
 	@$(bin)/noskip ./...
+	@echo "Once more on PostgreSQL: the engine and the commands"
+	@STARLING_TEST_DATABASE=postgres $(bin)/noskip ./bot ./commands/... .
 	@cd e2e && $(bin)/noskip -count=1 -timeout 20m ./...
 
 check: $(bin)/staticcheck ## look for faults without running: gofmt, vet, staticcheck; then the units with -race

@@ -33,6 +33,9 @@ func (b backupCmd) Run(ctx context.Context, c *cli) error {
 	if err != nil {
 		return err
 	}
+	if cfg.Database.URL != "" {
+		return errors.New("the database is on a server: back it up there (`pg_dump`), and keep starling.key from the state directory beside it: one is of no use without the other")
+	}
 	if err := backup(ctx, cfg.State.Dir, b.File, b.Recipient); err != nil {
 		return err
 	}
@@ -127,6 +130,9 @@ func (r restoreCmd) Run(ctx context.Context, c *cli) error {
 	cfg, err := c.config()
 	if err != nil {
 		return err
+	}
+	if cfg.Database.URL != "" {
+		return errors.New("a backup is restored into SQLite: leave [database] url empty")
 	}
 	if err := restore(ctx, r.File, r.Identity, cfg.State.Dir); err != nil {
 		return err

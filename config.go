@@ -12,6 +12,7 @@ import (
 
 	"starling/adapters/signal"
 	"starling/adapters/web"
+	"starling/bot"
 	"starling/locales"
 )
 
@@ -24,6 +25,9 @@ type config struct {
 	State struct {
 		Dir string `toml:"dir"`
 	} `toml:"state"`
+	Database struct {
+		URL string `toml:"url"`
+	} `toml:"database"`
 	Content struct {
 		Dir string `toml:"dir"`
 	} `toml:"content"`
@@ -75,6 +79,7 @@ func (c *config) check() (wrong [][3]string) {
 	say(c.Bot.Name != "" && len(c.Bot.Name) <= 40 && !strings.ContainsAny(c.Bot.Name, " \t\n@:/!"), "bot", "name", "is one word of at most 40 letters, without @ : / or !")
 	say(slices.Contains(languages, c.Bot.Language), "bot", "language", "is one of "+strings.Join(languages, ", "))
 	say(c.State.Dir != "", "state", "dir", "names a directory")
+	say(c.Database.URL == "" || bot.IsPostgres(c.Database.URL), "database", "url", `is "postgres://user@host/name", or empty for SQLite`)
 	say(c.Matrix.User == "" || matrixAddress(c.Matrix.User), "matrix", "user", `is a Matrix address such as "@starling:example.org"`)
 	say(c.Matrix.Homeserver == "" || webAddress(c.Matrix.Homeserver), "matrix", "homeserver", `is a web address such as "https://matrix.example.org", without a user or password in it`)
 	say(!slices.ContainsFunc(c.Matrix.Invite, func(s string) bool { return !mayInvite(s) }), "matrix", "invite", inviteRule)

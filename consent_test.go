@@ -15,6 +15,7 @@ import (
 
 	"starling/adapters/rig"
 	"starling/bot"
+	"starling/bot/dbtest"
 	"starling/locales"
 	"starling/locales/markup"
 )
@@ -34,7 +35,8 @@ func onRig(t testing.TB, limits bot.Limits, watch func(rig.Event)) *settled {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := bot.Open(bot.Config{Dir: t.TempDir(), Name: "Starling", Lang: "en", Clock: clock, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel),
+	dir := t.TempDir()
+	e, err := bot.Open(bot.Config{Dir: dir, Database: dbtest.For(t, dir), Name: "Starling", Lang: "en", Clock: clock, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel),
 		Messages: registry, Locales: bundle, NoSync: true, Limits: limits}, caps...)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"starling/adapters/console"
 	"starling/adapters/rig"
 	"starling/bot"
+	"starling/bot/dbtest"
 )
 
 // visitor sits at the console of the bot as it ships.
@@ -33,7 +34,8 @@ func visit(t *testing.T, lang string) *visitor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := bot.Open(bot.Config{Dir: t.TempDir(), Name: "Starling", Lang: "en", Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel),
+	dir := t.TempDir()
+	e, err := bot.Open(bot.Config{Dir: dir, Database: dbtest.For(t, dir), Name: "Starling", Lang: "en", Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel),
 		Messages: registry, Locales: bundle, NoSync: true}, caps...)
 	if err != nil {
 		t.Fatal(err)

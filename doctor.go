@@ -55,7 +55,7 @@ func (d doctorCmd) Run(ctx context.Context, c *cli) error {
 	if time.Now().Year() < 2026 {
 		say(bot.Finding{Level: bot.LevelWrong, Text: "time: this machine's clock stands years in the past", Remedy: "Set it; most things fail until then."})
 	}
-	say(bot.LookAt(cfg.State.Dir, caps...)...)
+	say(bot.LookAt(cfg.State.Dir, cfg.Database.URL, caps...)...)
 	say(disk(cfg.State.Dir)...)
 	rates := d.Rates
 	if rates && bot.Running(cfg.State.Dir) {

@@ -8,12 +8,14 @@ import (
 
 	"starling/adapters/rig"
 	"starling/bot"
+	"starling/bot/dbtest"
 )
 
 // TestAThousandTimes has one person send each command a thousand times at once, as it stands in its example. She is answered a bounded
 // number of times, what is kept of it is bounded, and nothing breaks.
 func TestAThousandTimes(t *testing.T) {
 	const times = 1000
+	dbtest.File(t)
 	h := wholeHouse(t)
 	perMinute := defaultConfig().Limits.PersonPerMinute
 	s := onRig(t, bot.Limits{Person: perMinute, Room: defaultConfig().Limits.RoomPerMinute}, nil)

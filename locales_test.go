@@ -13,6 +13,7 @@ import (
 
 	"starling/adapters"
 	"starling/bot"
+	"starling/bot/dbtest"
 	"starling/commands/starling"
 	"starling/data"
 	"starling/locales"
@@ -40,7 +41,8 @@ func wholeHouse(t *testing.T) house {
 		t.Fatal(err)
 	}
 	// The engine refuses to open when one word means two commands.
-	e, err := bot.Open(bot.Config{Dir: t.TempDir(), Name: "Starling", Lang: locales.Source, Messages: registry, Locales: bundle, NoSync: true}, caps...)
+	dir := t.TempDir()
+	e, err := bot.Open(bot.Config{Dir: dir, Database: dbtest.For(t, dir), Name: "Starling", Lang: locales.Source, Messages: registry, Locales: bundle, NoSync: true}, caps...)
 	if err != nil {
 		t.Fatal(err)
 	}

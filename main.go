@@ -83,7 +83,7 @@ func engine(c config, caps []bot.Capability, log zerolog.Logger, change func(*bo
 	if err != nil {
 		return nil, err
 	}
-	cfg := bot.Config{Dir: c.State.Dir, Version: version, Name: c.Bot.Name, Lang: c.Bot.Language, Log: log, Messages: registry, Locales: bundle,
+	cfg := bot.Config{Dir: c.State.Dir, Database: c.Database.URL, Version: version, Name: c.Bot.Name, Lang: c.Bot.Language, Log: log, Messages: registry, Locales: bundle,
 		Limits: bot.Limits{Person: c.Limits.PersonPerMinute, Room: c.Limits.RoomPerMinute}}
 	if change != nil {
 		change(&cfg)
@@ -215,6 +215,7 @@ func (c *cli) throwaway(cfg config, do func(*bot.Engine, *locales.Bundle) error)
 	if err != nil {
 		return err
 	}
+	cfg.Database.URL = ""
 	var bundle *locales.Bundle
 	e, err := engine(cfg, caps, zerolog.Nop(), func(b *bot.Config) { b.NoSync = true; bundle = b.Locales })
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"starling/adapters"
 	"starling/adapters/rig"
 	"starling/bot"
+	"starling/bot/dbtest"
 	"starling/locales"
 )
 
@@ -49,13 +50,14 @@ func conversations(t *testing.T) []string {
 
 // talkOptions are those of the bot as it ships.
 func talkOptions(t *testing.T, a *rig.Archive) rig.Options {
-	return rig.Options{Files: a.Files(), Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), Locales: loadOnce, Messages: adapters.Messages(), Capabilities: func() []bot.Capability {
-		caps, err := content(config{})
-		if err != nil {
-			panic(err)
-		}
-		return caps
-	}}
+	return rig.Options{Files: a.Files(), Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), Locales: loadOnce, Messages: adapters.Messages(),
+		Database: func(dir string) string { return dbtest.For(t, dir) }, Capabilities: func() []bot.Capability {
+			caps, err := content(config{})
+			if err != nil {
+				panic(err)
+			}
+			return caps
+		}}
 }
 
 var entries struct {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"starling/bot"
+	"starling/bot/dbtest"
 )
 
 // pragma sets something on every connection to the database.
@@ -34,6 +35,7 @@ func (h *house) tries(in bot.Incoming) error {
 // TestAFullOrReadOnlyDiskLosesNothing: SQLite itself refuses to write, because the file may not grow (SQLITE_FULL) or not change
 // (SQLITE_READONLY). What people ask meanwhile is not acknowledged, they are told once, and all goes on when there is room again.
 func TestAFullOrReadOnlyDiskLosesNothing(t *testing.T) {
+	dbtest.File(t)
 	for name, disk := range map[string]struct {
 		broken, well string
 		talk         bool // ordinary talk is taken in

@@ -702,8 +702,20 @@ func (tx *Tx) tell(w *waiting, delivered bool) error {
 
 // try calls what must not hold up the rest: an error that is not the database's own is logged.
 func (tx *Tx) try(what, of string, do func() error) error {
+	if err := tx.Exec(`SAVEPOINT try`); err != nil {
+		return err
+	}
 	err := do()
-	if err == nil || ours(err) {
+	if err == nil {
+		return tx.Exec(`RELEASE try`)
+	}
+	if ours(err) {
+		return err
+	}
+	if err := tx.Exec(`ROLLBACK TO try`); err != nil {
+		return err
+	}
+	if err := tx.Exec(`RELEASE try`); err != nil {
 		return err
 	}
 	tx.e.log.Error().Str("error", unquoted(err)).Str("of", of).Msg(what)

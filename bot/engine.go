@@ -6,7 +6,6 @@ package bot
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"embed"
 	"encoding/hex"
 	"errors"
@@ -16,14 +15,11 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/mattn/go-sqlite3"
 	"github.com/rs/zerolog"
 	"go.mau.fi/util/dbutil"
-	_ "go.mau.fi/util/dbutil/litestream" // registers SQLite with WAL and synchronous FULL
 
 	"starling/bot/seal"
 	"starling/locales"
@@ -52,6 +48,7 @@ func (WallClock) AfterFunc(d time.Duration, f func()) func() {
 // Config is what an engine is made of.
 type Config struct {
 	Dir      string // state directory, made if it is not there
+	Database string // a PostgreSQL server's address, postgres://…; "": SQLite, in Dir
 	Version  string // of the program, for operators
 	Name     string // what the bot is called in rooms
 	Lang     string // where nothing else decides the language
@@ -73,6 +70,7 @@ type Config struct {
 type Engine struct {
 	cfg      Config
 	db       *dbutil.Database
+	tenure   *tenure // nil with SQLite, whose directory is locked
 	box      *seal.Box
 	log      zerolog.Logger
 	clock    Clock
@@ -104,6 +102,7 @@ type Engine struct {
 	pending   int           // tasks handed in and not finished
 	submitted int           // tasks ever handed in
 	running   bool
+	replaced  bool // another process has the database
 	errs      int
 	started   time.Time
 	ending    chan struct{} // closed when nobody hands in work any more: what waits is still done
@@ -162,10 +161,11 @@ func Open(cfg Config, caps ...Capability) (*Engine, error) {
 	return e, nil
 }
 
-func (e *Engine) open() error {
-	path := filepath.Join(e.cfg.Dir, "starling.db")
-	_, statErr := os.Stat(path)
-	fresh := errors.Is(statErr, os.ErrNotExist)
+func (e *Engine) open() (err error) {
+	var fresh bool
+	if e.db, fresh, err = openDatabase(e.cfg.Dir, e.cfg.Database, e.cfg.NoSync, versions(e.caps)); err != nil {
+		return err
+	}
 	key, err := seal.LoadKey(filepath.Join(e.cfg.Dir, "starling.key"), fresh, e.cfg.Rand)
 	if err != nil {
 		return err
@@ -175,36 +175,23 @@ func (e *Engine) open() error {
 		return err
 	}
 	e.cache = newCache(e.box.Hash)
-	if fresh { // SQLite would let others read it
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			return fmt.Errorf("the database cannot be made: %w", err)
-		}
-		if err := f.Close(); err != nil {
+	if fresh && e.cfg.Database == "" {
+		if err := makeFile(e.cfg.Dir); err != nil {
 			return err
 		}
-	} else {
-		known := map[string]int{"version": len(ownUpgrades())}
-		for _, c := range e.caps {
-			if c.Upgrades != nil {
-				known[versionTable(c)] = len(c.Upgrades)
-			}
-		}
-		if err := checkDatabase(path, known); err != nil {
-			return err
-		}
-	}
-	kind := "sqlite3-fk-wal-fullsync"
-	if e.cfg.NoSync {
-		kind = "sqlite3-fk-wal"
-	}
-	e.db, err = dbutil.NewFromConfig("starling", dbutil.Config{PoolConfig: dbutil.PoolConfig{
-		Type: kind, URI: fileURI(path) + "?_txlock=immediate&_stmt_cache_size=200&_secure_delete=true", MaxOpenConns: 4, MaxIdleConns: 4,
-	}}, dbutil.NoopLogger)
-	if err != nil {
-		return err
 	}
 	return e.load(context.Background())
+}
+
+// versions gives the newest version of each list of upgrades, by the table that holds it.
+func versions(caps []Capability) map[string]int {
+	known := map[string]int{"version": len(ownUpgrades())}
+	for _, c := range caps {
+		if c.Upgrades != nil {
+			known[versionTable(c)] = len(c.Upgrades)
+		}
+	}
+	return known
 }
 
 // ownUpgrades is the engine's own list of schema versions.
@@ -214,22 +201,36 @@ func ownUpgrades() dbutil.UpgradeTable {
 
 func versionTable(c Capability) string { return c.Name + "_version" }
 
-// load brings the schema up to date and reads what the engine holds in memory.
-func (e *Engine) load(ctx context.Context) error {
-	e.db.UpgradeTable = ownUpgrades()
-	children := []*dbutil.Database{e.db}
-	for _, c := range e.caps {
+// upgrade brings the schema up to date.
+func upgrade(ctx context.Context, db *dbutil.Database, caps []Capability) error {
+	db.UpgradeTable = ownUpgrades()
+	all := []*dbutil.Database{db}
+	for _, c := range caps {
 		if c.Upgrades != nil {
-			children = append(children, e.db.Child(versionTable(c), c.Upgrades, nil))
+			all = append(all, db.Child(versionTable(c), c.Upgrades, nil))
 		}
 	}
-	for _, db := range children {
-		if err := db.Upgrade(ctx); err != nil {
+	for _, one := range all {
+		if err := one.Upgrade(ctx); err != nil {
 			return fmt.Errorf("the database cannot be brought up to date: %w", err)
 		}
 	}
+	return nil
+}
+
+// load brings the schema up to date and reads what the engine holds in memory.
+func (e *Engine) load(ctx context.Context) error {
+	if err := upgrade(ctx, e.db, e.caps); err != nil {
+		return err
+	}
 	if err := e.table(); err != nil {
 		return err
+	}
+	if e.db.Dialect == dbutil.Postgres {
+		var err error
+		if e.tenure, err = takeOver(ctx, e.db); err != nil {
+			return err
+		}
 	}
 	e.out = newDispatcher(e)
 	e.jobs = newJobRunner(e)
@@ -319,52 +320,6 @@ func (tx *Tx) identify() error {
 	return nil
 }
 
-// fileURI names a file for SQLite, which would read signs of a URI in its path.
-func fileURI(path string) string {
-	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
-}
-
-// checkDatabase refuses a database that cannot be read or that a newer release wrote, without changing a byte of it.
-func checkDatabase(path string, known map[string]int) error {
-	db, err := sql.Open("sqlite3", fileURI(path)+"?mode=ro&_busy_timeout=5000")
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	var result string
-	if err := db.QueryRow(`PRAGMA quick_check(1)`).Scan(&result); err != nil {
-		var lite sqlite3.Error
-		if errors.As(err, &lite) && (lite.Code == sqlite3.ErrBusy || lite.Code == sqlite3.ErrLocked) {
-			return fmt.Errorf("%w (the database file is locked)", ErrLocked)
-		}
-		return fmt.Errorf("%w (%v)", ErrDamaged, err)
-	}
-	if result != "ok" {
-		return ErrDamaged
-	}
-	for table, newest := range known {
-		var exists bool
-		if err := db.QueryRow(`SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?)`, table).Scan(&exists); err != nil {
-			return err
-		}
-		if !exists {
-			continue
-		}
-		var compat int
-		err := db.QueryRow(`SELECT COALESCE(NULLIF(compat, 0), version) FROM "` + table + `"`).Scan(&compat)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("%w (%v)", ErrDamaged, err)
-		}
-		if compat > newest {
-			return ErrNewerDatabase
-		}
-	}
-	return nil
-}
-
 // Run receives, handles and sends until ctx ends or an adapter fails for good.
 func (e *Engine) Run(ctx context.Context, adapters ...Adapter) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -392,6 +347,11 @@ func (e *Engine) Run(ctx context.Context, adapters ...Adapter) error {
 				return err
 			}
 		case <-e.stopped:
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			if e.replaced {
+				return errReplaced
+			}
 			return ErrStopped
 		}
 	}
@@ -447,7 +407,7 @@ func (e *Engine) Close() error {
 	e.halt()
 	var err error
 	if e.db != nil {
-		err = e.db.Close()
+		err = errors.Join(e.tenure.end(), e.db.Close())
 	}
 	return errors.Join(err, e.lock.Close())
 }
@@ -510,7 +470,12 @@ func (e *Engine) commit(batch []*task) {
 	all := newOverlay()
 	results := make([]error, len(batch))
 	var kept map[string]int64
-	err := e.db.DoTxn(context.Background(), nil, func(ctx context.Context) error {
+	ctx, cancel := context.Background(), func() {}
+	if e.tenure != nil {
+		ctx, cancel = context.WithTimeout(ctx, storeFor)
+	}
+	whole := false // all was done but the COMMIT
+	err := e.db.DoTxn(ctx, nil, func(ctx context.Context) error {
 		for i, t := range batch {
 			var broken error
 			if results[i], broken = e.one(ctx, &all, t); broken != nil {
@@ -521,11 +486,19 @@ func (e *Engine) commit(batch []*task) {
 		if kept, err = e.keepIDs(ctx); err != nil {
 			return err
 		}
+		if err := e.tenure.step(ctx, e.db); err != nil {
+			return err
+		}
 		if e.fault("before-store") {
 			return ErrStopped
 		}
+		whole = true
 		return nil
 	})
+	cancel()
+	if e.tenure != nil {
+		err = e.tenured(err, whole)
+	}
 	switch {
 	case err == nil && e.fault("after-store"):
 		err = ErrStopped
@@ -571,6 +544,28 @@ func (e *Engine) commit(batch []*task) {
 	e.note()
 }
 
+// tenured finds out what became of a commit on a server, and stops where another process has taken the database over.
+func (e *Engine) tenured(err error, whole bool) error {
+	if err != nil && whole {
+		made, unknown := e.tenure.landed(e.db, e.stopped)
+		if made || unknown != nil {
+			err = unknown
+		}
+	}
+	switch {
+	case err == nil:
+		e.tenure.commits++
+	case errors.Is(err, errReplaced):
+		e.log.Error().Msg(errReplaced.Error())
+		e.mu.Lock()
+		e.replaced = true
+		e.mu.Unlock()
+		e.halt()
+		return fmt.Errorf("%w: %w", ErrStopped, errReplaced)
+	}
+	return err
+}
+
 // one does one task inside the transaction in ctx; what it changed is undone when it fails. broken says that this could not
 // be done: the transaction is no good any more.
 func (e *Engine) one(ctx context.Context, all *overlay, t *task) (err, broken error) {
@@ -582,6 +577,9 @@ func (e *Engine) one(ctx context.Context, all *overlay, t *task) (err, broken er
 		e.out.release(tx.held)
 		e.limiter.refund(tx.charged)
 		if _, broken := e.db.Exec(ctx, `ROLLBACK TO one`); broken != nil {
+			return err, errors.Join(err, broken)
+		}
+		if _, broken := e.db.Exec(ctx, `RELEASE one`); broken != nil {
 			return err, errors.Join(err, broken)
 		}
 		return err, nil

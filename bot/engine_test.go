@@ -1,6 +1,7 @@
 package bot_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 
 	"starling/adapters/rig"
 	"starling/bot"
+	"starling/bot/dbtest"
 	"starling/locales"
 )
 
@@ -145,11 +147,13 @@ type house struct {
 
 	limits bot.Limits
 
-	mu     sync.Mutex
-	does   map[string]func(*bot.Turn) error
-	shown  []rig.Event
-	fault  func(point string) bool
-	faults int
+	mu    sync.Mutex
+	does  map[string]func(*bot.Turn) error
+	shown []rig.Event
+	fault func(point string) bool
+	// database, when set, is the one that is opened, whatever this run of the tests is about.
+	database string
+	faults   int
 
 	engine *bot.Engine
 	cancel context.CancelFunc
@@ -159,7 +163,9 @@ type house struct {
 // build makes a house that stands still; able are the abilities of its network.
 func build(t testing.TB, able bot.Abilities) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), clock: newClock(), log: &log{}, rand: rand.NewChaCha8([32]byte{1}), does: map[string]func(*bot.Turn) error{}}
+	dir := t.TempDir()
+	dbtest.For(t, dir) // it outlives the engine
+	h := &house{t: t, dir: dir, clock: newClock(), log: &log{}, rand: rand.NewChaCha8([32]byte{1}), does: map[string]func(*bot.Turn) error{}}
 	h.net = rig.NewNetwork("net", able, h.clock, func(ev rig.Event) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -189,8 +195,8 @@ func (h *house) open() (*bot.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bot.Open(bot.Config{Dir: h.dir, Name: "Starling", Lang: "en", Clock: h.clock, Rand: h.rand, Log: zerolog.New(h.log), Messages: words.reg, Locales: words.bundle,
-		NoSync: true, Limits: h.limits, Fault: h.atPoint}, caps...)
+	return bot.Open(bot.Config{Dir: h.dir, Database: cmp.Or(h.database, dbtest.For(h.t, h.dir)), Name: "Starling", Lang: "en", Clock: h.clock, Rand: h.rand, Log: zerolog.New(h.log), Messages: words.reg, Locales: words.bundle,
+		NoSync: h.database == "", Limits: h.limits, Fault: h.atPoint}, caps...)
 }
 
 func (h *house) start() {

@@ -9,6 +9,7 @@ import (
 
 	"starling/adapters/rig"
 	"starling/bot"
+	"starling/bot/dbtest"
 )
 
 // limited is a house with these limits.
@@ -34,6 +35,7 @@ func (h *house) asks(name string, n int, sent func(i int) time.Time) (answers in
 
 // TestAFloodCostsNothingDurable: what is not heard leaves no trace on the disk.
 func TestAFloodCostsNothingDurable(t *testing.T) {
+	dbtest.File(t)
 	h := limited(t, bot.Limits{Person: 20})
 	now := func(int) time.Time { return h.clock.Now() }
 	if n := h.asks("first", 30, now); n != 21 {

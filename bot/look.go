@@ -25,8 +25,9 @@ const (
 	LevelWrong         // it does not work
 )
 
-// LookAt examines a state directory without changing anything in it, also beside a running bot.
-func LookAt(dir string, caps ...Capability) (all []Finding) {
+// LookAt examines a state directory, and the database on a server if there is one, without changing anything in them, also beside
+// a running bot.
+func LookAt(dir, server string, caps ...Capability) (all []Finding) {
 	say := func(l Level, text, remedy string) { all = append(all, Finding{l, text, remedy}) }
 	st, err := os.Stat(dir)
 	switch {
@@ -53,21 +54,20 @@ func LookAt(dir string, caps ...Capability) (all []Finding) {
 	} else {
 		say(LevelFine, "state: readable by its owner alone", "")
 	}
-	path := filepath.Join(dir, "starling.db")
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(dir, databaseFile)
+	if _, err := os.Stat(path); server == "" && errors.Is(err, fs.ErrNotExist) {
 		say(LevelWarning, "state: no database yet", "The first `starling run` makes it.")
 		return all
 	}
 	if key, err := os.Stat(filepath.Join(dir, "starling.key")); err != nil || key.Size() == 0 {
 		say(LevelWrong, "state: the key starling.key is missing: without it the database cannot be read", "Put it back from a backup.")
 	}
-	known := map[string]int{"version": len(ownUpgrades())}
-	for _, c := range caps {
-		if c.Upgrades != nil {
-			known[versionTable(c)] = len(c.Upgrades)
-		}
+	if server != "" {
+		err = checkServer(server, versions(caps))
+	} else {
+		err = checkFile(path, versions(caps))
 	}
-	if err := checkDatabase(path, known); err != nil {
+	if err != nil {
 		say(LevelWrong, "state: "+err.Error(), "")
 	} else {
 		say(LevelFine, "state: the database is whole and of this version", "")

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"starling/bot"
+	"starling/bot/dbtest"
 )
 
 // keep makes /do keep NAME keep a thing with that text, from the room where it is said.
@@ -43,7 +44,15 @@ func (h *house) keep(name string, change func(t *bot.Turn, r *bot.Record) error)
 
 func (h *house) inTurn(room string, do func(t *bot.Turn) error) error {
 	var err error
-	h.on("in turn", func(t *bot.Turn) error { err = do(t); return nil })
+	h.on("in turn", func(t *bot.Turn) error {
+		if e := t.Exec(`SAVEPOINT test`); e != nil {
+			return e
+		}
+		if err = do(t); err != nil {
+			return t.Exec(`ROLLBACK TO test`)
+		}
+		return t.Exec(`RELEASE test`)
+	})
 	h.say(room, strings.TrimPrefix(h.someone(room), "@"), "/do in turn")
 	return err
 }
@@ -264,7 +273,11 @@ func must[T any](v T, err error) T {
 // table reads a whole table, row by row, sorted.
 func (h *house) table(name string) []string {
 	h.t.Helper()
-	db, err := sql.Open("sqlite3", "file:"+filepath.Join(h.dir, "starling.db")+"?mode=ro")
+	driver, source := "sqlite3", "file:"+filepath.Join(h.dir, "starling.db")+"?mode=ro"
+	if url := dbtest.For(h.t, h.dir); url != "" {
+		driver, source = "pgx", url
+	}
+	db, err := sql.Open(driver, source)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -3,8 +3,6 @@ package bot
 import (
 	"cmp"
 	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/mattn/go-sqlite3"
 
 	"starling/locales"
 	"starling/locales/markup"
@@ -484,24 +480,6 @@ func guard(do func() error) (err error) {
 		}
 	}()
 	return do()
-}
-
-// ours is whether an error is the database's own (full disk, lock, damage) and not the handler's.
-func ours(err error) bool {
-	var lite sqlite3.Error
-	if errors.As(err, &lite) {
-		switch lite.Code {
-		case sqlite3.ErrConstraint, sqlite3.ErrError, sqlite3.ErrMismatch, sqlite3.ErrRange, sqlite3.ErrTooBig:
-			return errors.Is(err, errStore)
-		}
-		return true
-	}
-	for _, e := range []error{errStore, ErrStopped, context.Canceled, context.DeadlineExceeded, sql.ErrConnDone, sql.ErrTxDone, driver.ErrBadConn} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // run calls a command: where, who, with what.

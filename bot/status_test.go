@@ -13,6 +13,7 @@ import (
 
 	"starling/adapters/rig"
 	"starling/bot"
+	"starling/bot/dbtest"
 )
 
 func TestAnotherProcessAsksForTheStatus(t *testing.T) {
@@ -98,6 +99,7 @@ func TestANetworkThatFailsForGoodEndsTheBot(t *testing.T) {
 
 // TestADatabaseThatCannotBeWrittenForAWhile holds SQLite's lock for longer than it is waited for.
 func TestADatabaseThatCannotBeWrittenForAWhile(t *testing.T) {
+	dbtest.File(t)
 	t.Parallel()
 	h := live(t)
 	row := h.post("!room", "counts", bot.NotBefore(start.Add(time.Minute)))
@@ -134,6 +136,7 @@ func TestADatabaseThatCannotBeWrittenForAWhile(t *testing.T) {
 }
 
 func TestWhatWasSentIsStoredOnceTheDatabaseCanBeWritten(t *testing.T) {
+	dbtest.File(t)
 	t.Parallel()
 	h := live(t)
 	db, err := sql.Open("sqlite3", "file:"+filepath.Join(h.dir, "starling.db")+"?_txlock=immediate")

@@ -12,6 +12,7 @@ import (
 
 	"starling/adapters/rig"
 	"starling/bot"
+	"starling/bot/dbtest"
 )
 
 func TestOneProcessAStateDirectory(t *testing.T) {
@@ -60,6 +61,7 @@ func (h *house) leave(t *testing.T) string {
 }
 
 func TestADatabaseThatCannotBeUsedIsLeftAsItIs(t *testing.T) {
+	dbtest.File(t)
 	change := func(statement string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
 			db, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, "starling.db"))
@@ -157,6 +159,7 @@ func TestADatabaseThatCannotBeUsedIsLeftAsItIs(t *testing.T) {
 }
 
 func TestACrashInTheFirstStartIsNoDamage(t *testing.T) {
+	dbtest.File(t)
 	h := build(t, rig.LikeMatrix())
 	if err := os.WriteFile(filepath.Join(h.dir, "starling.key"), bytes.Repeat([]byte{7}, 32), 0o600); err != nil {
 		t.Fatal(err)
@@ -171,6 +174,7 @@ func TestACrashInTheFirstStartIsNoDamage(t *testing.T) {
 }
 
 func TestAStateDirectoryMayHaveAnyName(t *testing.T) {
+	dbtest.File(t)
 	h := build(t, rig.LikeMatrix())
 	h.dir = filepath.Join(h.dir, "what? 100%25 #1 ñ")
 	h.start()
@@ -184,6 +188,7 @@ func TestAStateDirectoryMayHaveAnyName(t *testing.T) {
 }
 
 func TestWhatIsSaidAfterABackupWasRestoredIsSeen(t *testing.T) {
+	dbtest.File(t)
 	h := live(t)
 	h.stop()
 	backup := h.leave(t)
@@ -203,6 +208,7 @@ func TestWhatIsSaidAfterABackupWasRestoredIsSeen(t *testing.T) {
 }
 
 func TestNothingThatPeopleSaidIsReadableAtRest(t *testing.T) {
+	dbtest.File(t)
 	h := live(t)
 	h.roomOf(rig.Room{ID: "!direct", Name: "direct-room-name", Direct: true, Encrypted: true}, "ana")
 	h.on("keep", func(t *bot.Turn) error {

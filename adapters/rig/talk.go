@@ -37,8 +37,9 @@ type Options struct {
 	Files fs.FS
 	// Log is the engine's log; the zero value is silent.
 	Log zerolog.Logger
-	// Dir is the state directory; "" is one that is deleted in the end.
-	Dir string
+	// Dir is the state directory; "" is one that is deleted in the end. Database, when set, gives its database, as bot.Config has it.
+	Dir      string
+	Database func(dir string) string
 	// Fault crashes the engine where it says so, beside what @crash asks for.
 	Fault func(point string) bool
 	// End is called with the engine and the networks when all is played; nil: it is not.
@@ -217,8 +218,12 @@ func (p *player) start() error {
 	if err != nil {
 		return err
 	}
+	database := ""
+	if p.opts.Database != nil {
+		database = p.opts.Database(p.opts.Dir)
+	}
 	p.becalm(true)
-	p.engine, err = bot.Open(bot.Config{Dir: p.opts.Dir, Name: "Starling", Lang: "en", Clock: p.clock, Rand: p.rand, Log: p.opts.Log,
+	p.engine, err = bot.Open(bot.Config{Dir: p.opts.Dir, Database: database, Name: "Starling", Lang: "en", Clock: p.clock, Rand: p.rand, Log: p.opts.Log,
 		Messages: reg, Locales: bundle, Limits: p.limits, Fault: p.fault, NoSync: true}, caps...)
 	p.becalm(false)
 	if err != nil {

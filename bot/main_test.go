@@ -1,0 +1,9 @@
+package bot_test
+
+import (
+	"testing"
+
+	"starling/bot/dbtest"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
