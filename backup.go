@@ -132,7 +132,7 @@ func (r restoreCmd) Run(ctx context.Context, c *cli) error {
 		return err
 	}
 	if cfg.Database.URL != "" {
-		return errors.New("a backup is restored into SQLite: leave [database] url empty")
+		return errors.New("a backup is restored into SQLite: leave [database] url empty, and `starling migrate-to` the server afterwards")
 	}
 	if err := restore(ctx, r.File, r.Identity, cfg.State.Dir); err != nil {
 		return err

@@ -307,6 +307,11 @@ func (tx *Tx) identify() error {
 		}
 		return nil
 	}
+	if moved, err := tx.One(`SELECT value FROM meta WHERE key = 'moved'`, nil, new(string)); err != nil {
+		return err
+	} else if moved {
+		return ErrMoved
+	}
 	if _, err := tx.One(`SELECT value FROM meta WHERE key = 'key'`, nil, &check); err != nil {
 		return err
 	}

@@ -1,0 +1,103 @@
+package bot_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"starling/adapters/rig"
+	"starling/bot"
+	"starling/bot/dbtest"
+)
+
+// What was begun on one database goes on on the other, and there and back gives the same rows.
+func TestADatabaseMovesToAServerAndBack(t *testing.T) {
+	dbtest.File(t)
+	h := build(t, rig.LikeMatrix())
+	h.start()
+	h.room("!room", "ana*", "luc")
+	h.chapter("!room", "Home")
+	h.keep("bread", nil)
+	h.post("!room", "and \x01 an odd sign: Ünïcode 🌹")
+	h.settle()
+	h.say("!room", "ana", "/ask") // a dialogue is open
+	h.settle()
+	server, err := dbtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		h.stop()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	url, err := server.Create("starling")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := []string{"people", "rooms", "members", "chapters", "records", "bodies", "outbox", "dialogues", "seen", "meta", "timers"}
+	all := func() (rows []string) {
+		for _, name := range tables {
+			rows = append(append(rows, name), slices.DeleteFunc(h.table(name), func(row string) bool {
+				return name == "meta" && (strings.Contains(row, "moved") || strings.Contains(row, "writer"))
+			})...)
+		}
+		return rows
+	}
+	move := func(to string) bot.Moved {
+		t.Helper()
+		h.stop()
+		e, err := h.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved, err := e.MigrateTo(t.Context(), to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.MigrateTo(t.Context(), to); err == nil {
+			t.Error("it is moved onto what is there")
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := h.open(); !errors.Is(err, bot.ErrMoved) {
+			t.Errorf("the old database still opens: %v", err)
+			if err == nil {
+				e.Close()
+			}
+		}
+		return moved
+	}
+	h.stop()
+	before := all()
+	if moved := move(url); moved.Rows < 20 || moved.Tables < len(tables) {
+		t.Errorf("moved %+v", moved)
+	}
+	file := filepath.Join(h.dir, "starling.db")
+	if err := os.Rename(file, file+".old"); err != nil {
+		t.Fatal(err)
+	}
+	h.database = url
+	move("")
+	h.database = ""
+	if after := all(); !slices.Equal(before, after) {
+		t.Errorf("there and back gives\n%q\nfrom\n%q", after, before)
+	}
+	if url, err = server.Create("second"); err != nil {
+		t.Fatal(err)
+	}
+	move(url)
+	h.database = url
+	h.start()
+	h.settle()
+	said := len(h.texts("!room"))
+	h.reply("!room", "ana", "bread")
+	if got := h.texts("!room"); len(got) != said+1 {
+		t.Errorf("after the answer was said %q", got[said:])
+	}
+}
