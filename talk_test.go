@@ -120,6 +120,9 @@ func playOne(t *testing.T, name string, a *rig.Archive) {
 	var out, log bytes.Buffer
 	o := talkOptions(t, a)
 	o.Log = zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.TraceLevel)
+	if o.Dir = t.TempDir(); !dbtest.Postgres() {
+		o.End = func(*bot.Engine, []*rig.Network) error { checkFiles(t, a.Talk, o.Dir); return nil }
+	}
 	err := rig.Play(ctx, strings.NewReader(a.Talk), &out, o)
 	got := out.String()
 	checkLog(t, a.Talk, log.String())
