@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ const (
 
 type backupCmd struct {
 	File      string `arg:"" help:"The file to write; it must not be there yet." type:"path"`
-	Recipient string `required:"" help:"Whose backup it is: an age public key (age1…), as age-keygen prints it."`
+	Recipient string `help:"Whose backup it is: an age public key (age1…), as age-keygen prints it. As [backup] recipient has it, if not given."`
 }
 
 func (b backupCmd) Run(ctx context.Context, c *cli) error {
@@ -36,11 +37,20 @@ func (b backupCmd) Run(ctx context.Context, c *cli) error {
 	if cfg.Database.URL != "" {
 		return errors.New("the database is on a server: back it up there (`pg_dump`), and keep starling.key from the state directory beside it: one is of no use without the other")
 	}
-	if err := backup(ctx, cfg.State.Dir, b.File, b.Recipient); err != nil {
+	recipient := cmp.Or(b.Recipient, cfg.Backup.Recipient)
+	if recipient == "" {
+		return errors.New("whose backup is it? Set [backup] recipient, or give --recipient age1… (`age-keygen` makes a pair; the secret half stays off this machine)")
+	}
+	if err := backup(ctx, cfg.State.Dir, b.File, recipient); err != nil {
 		return err
 	}
 	fmt.Println("Written. Who has the age identity can read all of it: keep that off this machine.")
 	return nil
+}
+
+func isRecipient(s string) bool {
+	_, err := age.ParseX25519Recipient(s)
+	return err == nil
 }
 
 // backup writes a backup of a state directory, whether or not a bot runs on it. The file is there whole or not at all.
@@ -69,11 +79,17 @@ func backup(ctx context.Context, dir, file, recipient string) (err error) {
 	if err := bot.Snapshot(ctx, filepath.Join(dir, databaseFile), snapshot); err != nil {
 		return err
 	}
-	out, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".part-")
+	if err := sweepParts(filepath.Dir(file)); err != nil {
+		return err
+	}
+	out, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+partMark)
 	if err != nil {
 		return fmt.Errorf("the backup cannot be written: %w", err)
 	}
 	defer func() { os.Remove(out.Name()) }() // it has another name by then, if all went well
+	if err := syscall.Flock(int(out.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("the backup cannot be written: %w", err)
+	}
 	err = func() error {
 		sealed, err := age.Encrypt(out, to)
 		if err != nil {
@@ -220,6 +236,25 @@ func unpack(plain io.Reader, dir string) error {
 		return errors.Join(errors.New("it holds something else than a backup does"), err)
 	}
 	_, err := io.Copy(io.Discard, plain) // the end is authenticated, too
+	return err
+}
+
+// partMark is in the name of a backup that is being written. Its file is locked meanwhile.
+const partMark = ".starling-part-"
+
+// sweepParts deletes what backups left in a folder that were killed before they had their names.
+func sweepParts(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, "*"+partMark+"*"))
+	for _, one := range left {
+		f, e := os.OpenFile(one, os.O_RDWR, 0)
+		if e != nil {
+			continue // somebody else's
+		}
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			err = errors.Join(err, os.Remove(one))
+		}
+		err = errors.Join(err, f.Close())
+	}
 	return err
 }
 

@@ -28,6 +28,9 @@ type config struct {
 	Database struct {
 		URL string `toml:"url"`
 	} `toml:"database"`
+	Backup struct {
+		Recipient string `toml:"recipient"`
+	} `toml:"backup"`
 	Content struct {
 		Dir string `toml:"dir"`
 	} `toml:"content"`
@@ -80,6 +83,7 @@ func (c *config) check() (wrong [][3]string) {
 	say(slices.Contains(languages, c.Bot.Language), "bot", "language", "is one of "+strings.Join(languages, ", "))
 	say(c.State.Dir != "", "state", "dir", "names a directory")
 	say(c.Database.URL == "" || bot.IsPostgres(c.Database.URL), "database", "url", `is "postgres://user@host/name", or empty for SQLite`)
+	say(c.Backup.Recipient == "" || isRecipient(c.Backup.Recipient), "backup", "recipient", `is an age public key, "age1…"`)
 	say(c.Matrix.User == "" || matrixAddress(c.Matrix.User), "matrix", "user", `is a Matrix address such as "@starling:example.org"`)
 	say(c.Matrix.Homeserver == "" || webAddress(c.Matrix.Homeserver), "matrix", "homeserver", `is a web address such as "https://matrix.example.org", without a user or password in it`)
 	say(!slices.ContainsFunc(c.Matrix.Invite, func(s string) bool { return !mayInvite(s) }), "matrix", "invite", inviteRule)

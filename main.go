@@ -54,6 +54,7 @@ type cli struct {
 	Export     exportCmd     `cmd:"" help:"Write all that is kept of a chapter, its key included, as JSON lines."`
 	Backup     backupCmd     `cmd:"" help:"Write the database and its key into one encrypted file, while the bot runs."`
 	Restore    restoreCmd    `cmd:"" help:"Fill an empty state directory from a backup."`
+	Wipe       wipeCmd       `cmd:"" help:"Destroy all that the bot keeps on this machine, keys first: for when the machine may be seized."`
 	MigrateTo  migrateCmd    `cmd:"" help:"Copy the database to another: SQLite to PostgreSQL, or back."`
 	Completion completionCmd `cmd:"" help:"Print the completion for a shell."`
 	Man        manCmd        `cmd:"" help:"Print the man page."`

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
+	"time"
 )
 
 // lockDir makes sure that one process works on a state directory. The lock ends with the process, however it ends.
@@ -21,5 +23,39 @@ func lockDir(dir string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("the state directory cannot be locked: %w", err)
 	}
+	if err := errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid()))); err != nil { // for Kill
+		return nil, errors.Join(fmt.Errorf("the state directory cannot be locked: %w", err), f.Close())
+	}
 	return f, nil
+}
+
+func writeAt(f *os.File, text string) error {
+	_, err := f.WriteAt([]byte(text), 0)
+	return err
+}
+
+// killFor is how long a killed bot is waited for.
+const killFor = 10 * time.Second
+
+// Kill ends the process that works on a state directory at once, as a power cut would, and returns when it is gone; ran is whether
+// there was one.
+func Kill(dir string) (ran bool, err error) {
+	for began := time.Now(); Running(dir); time.Sleep(10 * time.Millisecond) {
+		ran = true
+		text, err := os.ReadFile(filepath.Join(dir, "lock"))
+		if err != nil {
+			return true, err
+		}
+		pid, err := strconv.Atoi(string(text))
+		if err != nil || pid <= 1 || pid == os.Getpid() {
+			return true, errors.New("a bot is running on the state directory that cannot be killed from here: stop it")
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return true, fmt.Errorf("the running bot cannot be killed: %w", err)
+		}
+		if time.Since(began) > killFor {
+			return true, errors.New("the running bot does not end")
+		}
+	}
+	return ran, nil
 }

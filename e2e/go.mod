@@ -3,11 +3,13 @@ module starling/e2e
 go 1.26.0
 
 require (
+	filippo.io/age v1.3.2
 	go.mau.fi/util v0.10.1
 	maunium.net/go/mautrix v0.31.0
 )
 
 require (
+	filippo.io/hpke v0.4.0 // indirect
 	github.com/agnivade/levenshtein v1.2.2 // indirect
 	github.com/cenkalti/backoff/v6 v6.0.1 // indirect
 	github.com/go-playground/locales v0.14.2 // indirect
