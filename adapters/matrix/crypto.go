@@ -22,8 +22,6 @@ import (
 const (
 	// holdFor is how long ciphertext without a key is kept.
 	holdFor = 24 * time.Hour
-	// askAfter is how long a late key may take before its sender is asked for it: it often comes one sync later.
-	askAfter = 5 * time.Second
 	// keyLife is how long a room key opens what was said with it.
 	keyLife = 24 * time.Hour
 )
@@ -354,34 +352,6 @@ func (a *Adapter) shareAhead(ctx context.Context, except map[id.RoomID]bool) {
 		}
 		if err != nil {
 			except[rid] = true // the next message there tries again
-			return
-		}
-	}
-}
-
-// askForKeys asks the senders of held events, and the bot's other devices, for keys that are late. Each key is asked for once.
-func (a *Adapter) askForKeys(ctx context.Context) {
-	held, err := a.store.heldUnasked(ctx, a.cfg.Now().Add(-askAfter))
-	if err != nil {
-		a.log.Warn().Err(clean(err)).Msg("Held messages could not be read")
-		return
-	}
-	asked := map[id.SessionID]bool{}
-	for _, evt := range held {
-		if evt.Content.ParseRaw(event.EventEncrypted) != nil {
-			continue
-		}
-		c := evt.Content.AsEncrypted()
-		if asked[c.SessionID] {
-			continue
-		}
-		asked[c.SessionID] = true
-		err := a.mach.SendRoomKeyRequest(ctx, evt.RoomID, c.SenderKey, c.SessionID, "", map[id.UserID][]id.DeviceID{evt.Sender: {"*"}, a.me: {"*"}})
-		if err == nil {
-			err = a.store.markAsked(ctx, c.SessionID)
-		}
-		if err != nil {
-			a.log.Warn().Err(clean(err)).Msg("A late room key could not be asked for")
 			return
 		}
 	}

@@ -70,6 +70,7 @@ type Adapter struct {
 
 	arrivedMu sync.Mutex
 	arrived   map[id.SessionID]bool // room keys that came since held events were last tried
+	settled   []keyRequest          // what was asked for and need not be sent any more
 
 	noted   report // for operators
 	process string // tells this run of the program from others

@@ -291,25 +291,6 @@ const (
 	maxReactions = 1000
 )
 
-// hold keeps an event that cannot be decrypted yet.
-func (s *store) hold(ctx context.Context, evt *event.Event, session id.SessionID, now time.Time) error {
-	data, err := json.Marshal(evt)
-	if err != nil {
-		return err
-	}
-	_, err = s.own.Exec(ctx, `
-		INSERT INTO matrix_held (event_id, room_id, session_id, event, held_at)
-		SELECT $1, $2, $3, $4, $5 WHERE (SELECT COUNT(*) FROM matrix_held WHERE room_id = $2) < $6
-		ON CONFLICT (event_id) DO NOTHING
-	`, evt.ID, evt.RoomID, session, string(data), now.UnixMilli(), maxHeld)
-	return err
-}
-
-func (s *store) release(ctx context.Context, eid id.EventID) error {
-	_, err := s.own.Exec(ctx, `DELETE FROM matrix_held WHERE event_id = $1`, eid)
-	return err
-}
-
 func scanHeld(row dbutil.Scannable) (*event.Event, error) {
 	var data string
 	var evt event.Event
@@ -323,17 +304,6 @@ func scanHeld(row dbutil.Scannable) (*event.Event, error) {
 func (s *store) heldFor(ctx context.Context, session id.SessionID) ([]*event.Event, error) {
 	rows, err := s.own.Query(ctx, `SELECT event FROM matrix_held WHERE $1 = '' OR session_id = $1 ORDER BY held_at, rowid`, session)
 	return dbutil.NewRowIterWithError(rows, scanHeld, err).AsList()
-}
-
-// heldUnasked lists what has waited since before the given time and whose key nobody has been asked for.
-func (s *store) heldUnasked(ctx context.Context, before time.Time) ([]*event.Event, error) {
-	rows, err := s.own.Query(ctx, `SELECT event FROM matrix_held WHERE NOT asked AND held_at <= $1 ORDER BY held_at LIMIT 100`, before.UnixMilli())
-	return dbutil.NewRowIterWithError(rows, scanHeld, err).AsList()
-}
-
-func (s *store) markAsked(ctx context.Context, session id.SessionID) error {
-	_, err := s.own.Exec(ctx, `UPDATE matrix_held SET asked = true WHERE session_id = $1`, session)
-	return err
 }
 
 // reaction is one that somebody put on a message of the bot.

@@ -153,7 +153,7 @@ func (a *Adapter) Run(ctx context.Context, in bot.Inbox) error {
 		return err
 	}
 	work.Go(func() { a.runErrands(ctx) })
-	work.Go(func() { a.keepHouse(ctx) })
+	work.Go(func() { a.keepHouse(ctx, in) })
 
 	// What was held when the bot stopped is tried once, whatever keys come.
 	retryHeld := true
@@ -400,7 +400,7 @@ func (a *Adapter) commit(ctx context.Context, b *batch, next string) error {
 			}
 		}
 		for _, eid := range b.released {
-			if err := a.store.release(ctx, eid); err != nil {
+			if err := a.release(ctx, eid); err != nil {
 				return err
 			}
 		}
@@ -526,8 +526,8 @@ func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.E
 	return back, nil
 }
 
-// keepHouse asks for late keys, shares the bot's own before they are needed, and removes what has had its time.
-func (a *Adapter) keepHouse(ctx context.Context) {
+// keepHouse asks for late keys, tells whom it cannot read, shares the bot's own before they are needed, and removes what has had its time.
+func (a *Adapter) keepHouse(ctx context.Context, in bot.Inbox) {
 	ask := time.NewTicker(askAfter)
 	defer ask.Stop()
 	minutely := time.NewTicker(time.Minute)
@@ -552,6 +552,7 @@ func (a *Adapter) keepHouse(ctx context.Context) {
 			return
 		case <-ask.C:
 			a.askForKeys(ctx)
+			a.tellSenders(ctx, in)
 			a.shareAhead(ctx, unshareable)
 		case <-minutely.C:
 			a.fetchOutdated(ctx)
