@@ -10,7 +10,7 @@ export GOFLAGS := -tags=goolm -buildvcs=false
 
 bin := $(CURDIR)/.cache/bin
 
-.PHONY: help run build setup test check try-matrix docs bench clean starling
+.PHONY: help run build setup test check try-matrix docs bench kills clean starling
 
 help: ## list what make can do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ docs: ## write docs/commands.md from the command table, and README's conversatio
 bench: build ## measure what BENCHMARKS.md reports
 	@go test -run '^$$' -bench . -benchmem ./...
 	@cd e2e && go test -run '^$$' -bench . -benchtime 1x ./...
+
+kills: build ## kill the bot a thousand times, seeded, while people raise alerts: on the stand-in, about three minutes
+	@cd e2e && go test -count=1 -v -run TestKillsOnTheStandinLoseAndDoubleNothing -kills 1000 -timeout 30m .
 
 clean: ## delete what was built and fetched; ./var, the bot's memory, stays
 	@rm -rf starling .cache e2e/human/node_modules
