@@ -96,7 +96,7 @@ func (c *config) check() (wrong [][3]string) {
 	say(s.Address == "" || signal.KnownAddress(s.Address), "signal", "address", `is "unix:/run/signal-cli.sock", "tcp:127.0.0.1:7583" or "http://127.0.0.1:8080"`)
 	say(!slices.ContainsFunc(s.Invite, func(s string) bool { return s != "*" && !phoneNumber(s) && !signal.IsPerson(s) }), "signal", "invite", `holds people (their UUID, or their number where they show it) or "*"`)
 	say(s.Trust == signal.TrustFirstUse || s.Trust == signal.TrustAsk, "signal", "trust", `is "first-use" or "ask"`)
-	say(slices.Contains([]string{"error", "warn", "info", "debug"}, c.Log.Level), "log", "level", "is one of error, warn, info, debug")
+	say(slices.Contains([]string{"error", "warn", "info", "debug", "trace"}, c.Log.Level), "log", "level", "is one of error, warn, info, debug, trace")
 	if err := web.CheckAddress(c.Metrics.Listen, c.Metrics.BeyondLoopback); err != nil {
 		say(false, "metrics", "listen", err.Error())
 	}

@@ -114,7 +114,7 @@ func TestABotIsBackedUpRestoredElsewhereAndWiped(t *testing.T) {
 		t.Fatal(err)
 	}
 	mark := ana.Mark()
-	bot, err := lab.SetUpStarling(t.TempDir(), lab.BotConfig{URL: server.URL, User: old.ID, Invite: []string{":" + lab.ServerName}, Level: "debug"})
+	bot, err := lab.SetUpStarling(t.TempDir(), lab.BotConfig{URL: server.URL, User: old.ID, Invite: []string{":" + lab.ServerName}})
 	if err != nil {
 		t.Fatal(err)
 	}

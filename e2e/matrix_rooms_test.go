@@ -209,12 +209,9 @@ func declines(t *testing.T, s *scene) {
 	for range 4 {
 		rooms = append(rooms, eva.CreateRoom(lab.Room{Name: "Nantes"}))
 	}
-	for _, id := range rooms[:3] {
+	for _, id := range rooms { // whom the operator names has no limit
 		s.invites(eva, id)
 	}
-	eva.Invite(rooms[3], s.bot.ID)
-	eva.Wait(lab.Want{Room: rooms[3], From: s.bot.ID, Type: "m.room.member"})
-	eva.WaitMember(rooms[3], s.bot.ID, "leave")
 
 	// Who may not invite it is declined, too.
 	room := stranger.CreateRoom(lab.Room{Name: "Anywhere", Invite: []string{s.bot.ID}})

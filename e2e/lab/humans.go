@@ -34,6 +34,7 @@ func (h *Humans) note(known ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.known = append(h.known, known...)
+	remember(known)
 }
 
 // StartHumans starts the process, without anybody logged in yet; it ends with the test.

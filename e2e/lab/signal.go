@@ -76,6 +76,7 @@ func (s *Signal) note(known ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.known = append(s.known, known...)
+	remember(known)
 }
 
 // Fault is an answer that the server gives in its own place to the next Count requests that fit.

@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,7 +31,7 @@ func (d *SignalDaemon) Config(more string, invite ...*Phone) string {
 // StartStarling runs the bot on Signal alone. It ends with the test.
 func (d *SignalDaemon) StartStarling(t testing.TB, more string, invite ...*Phone) *Starling {
 	t.Helper()
-	b, err := SetUpStarling(t.TempDir(), BotConfig{Level: "debug", More: d.Config(more, invite...)})
+	b, err := SetUpStarling(t.TempDir(), BotConfig{More: d.Config(more, invite...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,19 +42,4 @@ func (d *SignalDaemon) StartStarling(t testing.TB, more string, invite ...*Phone
 // KillDaemon ends the signal-cli that the bot has started, as a power cut would.
 func (s *Starling) KillDaemon(ctx context.Context, d *SignalDaemon) error {
 	return killBelow(ctx, filepath.Join(d.dir, "classes"))
-}
-
-// StrangersIn lists what stands in the bot's log that must not: what phones know, and the bot's own number.
-func (s *Starling) StrangersIn(log string, known []string) (found []string, err error) {
-	data, err := os.ReadFile(log)
-	if err != nil {
-		return nil, err
-	}
-	text := string(data)
-	for _, k := range known {
-		if len(k) > 3 && strings.Contains(text, k) {
-			found = append(found, k)
-		}
-	}
-	return found, nil
 }

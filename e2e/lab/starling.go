@@ -30,7 +30,7 @@ type BotConfig struct {
 	User     string   // full id of an account that exists
 	Password string   // of that account
 	Invite   []string // who may invite it
-	Level    string   // of the log; "" = info
+	Level    string   // of the log; "" = trace, and it is searched
 	Limits   bool     // with the limits that it ships with; else it answers however much is asked
 	More     string   // further tables of the configuration
 }
@@ -55,7 +55,7 @@ func SetUpStarling(dir string, c BotConfig) (*Starling, error) {
 		return nil, err
 	}
 	if c.Level == "" {
-		c.Level = "info"
+		c.Level = "trace"
 	}
 	var quoted []string
 	for _, i := range c.Invite {
@@ -98,7 +98,7 @@ func StartStarling(t testing.TB, server *Dendrite, invite ...string) *Starling {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewStarling(ctx, t.TempDir(), BotConfig{URL: server.URL, User: id, Password: "starling-password", Invite: invite, Level: "debug"})
+	s, err := NewStarling(ctx, t.TempDir(), BotConfig{URL: server.URL, User: id, Password: "starling-password", Invite: invite})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +123,7 @@ func (s *Starling) endWith(t testing.TB) {
 				t.Errorf("the bot's end: %v", err)
 			}
 		}
+		s.CheckLog(t)
 		if t.Failed() {
 			t.Logf("the bot's log ends with:\n%s", lastLines(s.Log(), 30))
 		}
