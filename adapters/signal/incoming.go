@@ -224,7 +224,10 @@ func (d *dataMessage) text(in *bot.Incoming, me string, name func(person string)
 		}
 		at += max(utf16.RuneLen(r), 1)
 	}
-	return strings.TrimLeft(b.String(), " \n:,،")
+	if !in.Mentioned {
+		return b.String()
+	}
+	return strings.TrimLeft(b.String(), " \n:,،") // what follows the bot's name
 }
 
 func (d *dataMessage) files() []bot.File {

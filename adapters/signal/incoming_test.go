@@ -92,6 +92,7 @@ func TestAMentionShowsNoNumber(t *testing.T) {
 		{"🌊 مرحبا \uFFFC", `{"name":"+14155550123","uuid":"` + luc + `","start":9,"length":1}`, "🌊 مرحبا @luc"},
 		{"\uFFFC /needs", `{"name":"` + own + `","uuid":"` + me + `","start":0,"length":1}`, "/needs"},
 		{"ask \uFFFC", `{"name":"+14155550123","uuid":"11111111-2222-4333-8444-555555555555","start":4,"length":1}`, "ask @…"},
+		{" : \uFFFC", `{"uuid":"` + luc + `","start":3,"length":1}`, " : @luc"},
 		{"\uFFFC of nobody", ``, " of nobody"},
 		{"beyond", `{"uuid":"` + luc + `","start":-7,"length":1},{"uuid":"` + luc + `","start":2147483647,"length":9}`, "beyond"},
 	} {

@@ -11,12 +11,7 @@ import (
 // BotDaemon is a signal-cli for a bot, linked to somebody's phone and not running: the bot starts it itself.
 func (s *Signal) BotDaemon(t testing.TB, phone *Phone) *SignalDaemon {
 	t.Helper()
-	d := s.StartDaemon(t, phone)
-	// It would listen to nobody any more: signal-cli locks itself up when who is attached goes away while it tells something.
-	if err := d.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return s.LinkDaemon(t, phone)
 }
 
 // Config is the bot's configuration for that account; more is added to it.

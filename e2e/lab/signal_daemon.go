@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -59,6 +60,16 @@ func (s *Signal) NewDaemon(dir string) (*SignalDaemon, error) {
 // StartDaemon runs a daemon, linked to somebody's phone, and ends it with the test.
 func (s *Signal) StartDaemon(t testing.TB, phone *Phone) *SignalDaemon {
 	t.Helper()
+	d := s.LinkDaemon(t, phone)
+	if err := d.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// LinkDaemon is StartDaemon, of people's phones, but for the start.
+func (s *Signal) LinkDaemon(t testing.TB, phones ...*Phone) *SignalDaemon {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*Patience)
 	defer cancel()
 	d, err := s.NewDaemon(t.TempDir())
@@ -78,10 +89,7 @@ func (s *Signal) StartDaemon(t testing.TB, phone *Phone) *SignalDaemon {
 			t.Logf("signal-cli's log ends with:\n%s", lastLines(d.Log(), 20))
 		}
 	})
-	if err := d.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Link(ctx, phone); err != nil {
+	if err := d.Link(ctx, phones...); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -91,7 +99,7 @@ func (s *Signal) StartDaemon(t testing.TB, phone *Phone) *SignalDaemon {
 func (d *SignalDaemon) Output() string { return filepath.Join(d.dir, "stdout") }
 func (d *SignalDaemon) Log() string    { return filepath.Join(d.dir, "stderr") }
 
-// Start runs the daemon and returns when it answers.
+// Start runs the daemon and returns when it can be attached to.
 func (d *SignalDaemon) Start(ctx context.Context) error {
 	if err := os.Remove(d.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -106,6 +114,10 @@ func (d *SignalDaemon) Start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
+	from, err := log.Stat()
+	if err != nil {
+		return err
+	}
 	cmd := exec.Command(d.Program, "daemon", "--socket", d.Socket, "--no-receive-stdout", "--receive-mode", receiveMode)
 	cmd.Stdout, cmd.Stderr = out, log
 	if d.process, err = start(cmd); err != nil {
@@ -116,8 +128,9 @@ func (d *SignalDaemon) Start(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if conn, err := net.Dial("unix", d.Socket); err == nil {
-			return conn.Close()
+		// To connect would be to attach: signal-cli would tell what waits to somebody who does not listen.
+		if listens, err := beyond(d.Log(), from.Size(), started); err != nil || listens {
+			return err
 		}
 		select {
 		case <-d.process.done:
@@ -129,6 +142,23 @@ func (d *SignalDaemon) Start(ctx context.Context) error {
 	}
 }
 
+// started is what signal-cli's log says when it takes connections.
+const started = "Started JSON-RPC server"
+
+// beyond tells whether a file holds a text after its first octets.
+func beyond(file string, from int64, text string) (bool, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return false, err
+	}
+	data, err := io.ReadAll(f)
+	return strings.Contains(string(data), text), err
+}
+
 // Running says whether the daemon was started and has not ended. Stop ends it in order, Kill as a power cut would.
 func (d *SignalDaemon) Running() bool { return d.process != nil && !d.process.ended() }
 func (d *SignalDaemon) Stop() error   { return d.process.signal(syscall.SIGTERM, stopGrace) }
@@ -137,24 +167,34 @@ func (d *SignalDaemon) Kill() error   { return d.process.signal(syscall.SIGKILL,
 // Remove deletes what lies outside the daemon's folder.
 func (d *SignalDaemon) Remove() error { return os.RemoveAll(filepath.Dir(d.Socket)) }
 
-// Link makes the daemon a second device of somebody's phone. It goes on listening to nobody: what comes waits at the server.
-func (d *SignalDaemon) Link(ctx context.Context, phone *Phone) error {
+// Link makes a daemon that does not run a second device of people's phones; d is the first one's. It does not run afterwards either: a
+// signal-cli from which somebody goes away while it tells something locks itself up.
+func (d *SignalDaemon) Link(ctx context.Context, phones ...*Phone) (err error) {
+	if err := d.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Kill()) }()
 	rpc, err := d.Attach(ctx)
 	if err != nil {
 		return err
 	}
 	defer rpc.Close()
-	var begun struct{ DeviceLinkURI string }
-	if err := rpc.Call(ctx, "startLink", nil, &begun); err != nil {
-		return err
+	for _, phone := range phones {
+		var begun struct{ DeviceLinkURI string }
+		if err := rpc.Call(ctx, "startLink", nil, &begun); err != nil {
+			return err
+		}
+		scanned := make(chan error, 1)
+		go func() { scanned <- phone.Scan(ctx, begun.DeviceLinkURI) }()
+		if err := rpc.Call(ctx, "finishLink", map[string]any{"deviceLinkUri": begun.DeviceLinkURI, "deviceName": "starling"}, nil); err != nil {
+			return err
+		}
+		if err := <-scanned; err != nil {
+			return err
+		}
 	}
-	scanned := make(chan error, 1)
-	go func() { scanned <- phone.Scan(ctx, begun.DeviceLinkURI) }()
-	if err := rpc.Call(ctx, "finishLink", map[string]any{"deviceLinkUri": begun.DeviceLinkURI, "deviceName": "starling"}, nil); err != nil {
-		return err
-	}
-	d.Number, d.ID = phone.Number, phone.ID
-	return <-scanned
+	d.Number, d.ID = phones[0].Number, phones[0].ID
+	return nil
 }
 
 // RPC is one connection to the daemon. Its calls go one after another, as signal-cli wants it.
