@@ -135,6 +135,32 @@ func (e *Engine) Commands() []Info {
 	return all
 }
 
+// descriptions lists the commands as clients offer them: those that short help names, each with all that follows it as one line.
+// Their sub-commands have none of their own: people go on typing, as they would without.
+func (e *Engine) descriptions() (all []Description) {
+	for _, n := range e.commands.root.subs {
+		if n.Hidden {
+			continue
+		}
+		d := Description{Name: n.Name, Help: e.cfg.Locales.Text(e.cfg.Lang, "help."+n.Name), Line: e.example(n)}
+		for _, lang := range locales.Languages() {
+			for _, w := range e.cfg.Locales.Words("command." + n.Name)[lang.Code] {
+				if w != n.Name && !slices.Contains(d.Words, w) && !strings.ContainsFunc(w, unicode.IsSpace) {
+					d.Words = append(d.Words, w)
+				}
+			}
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// example is what may follow a command: that of the command itself, without the command.
+func (e *Engine) example(n *node) string {
+	_, rest := cut(e.cfg.Locales.Text(e.cfg.Lang, "example."+n.Name))
+	return rest
+}
+
 // FindCommand finds a command by any of its words in any language ("needs list", "/necesidades").
 func (e *Engine) FindCommand(text string) (Info, bool) {
 	n, _, _, _ := e.commands.match(strings.TrimLeft(strings.TrimSpace(text), "/!"), true)

@@ -328,6 +328,11 @@ func (tx *Tx) identify() error {
 // Run receives, handles and sends until ctx ends or an adapter fails for good.
 func (e *Engine) Run(ctx context.Context, adapters ...Adapter) error {
 	ctx, cancel := context.WithCancel(ctx)
+	for _, a := range adapters {
+		if d, ok := a.(Describer); ok {
+			d.Describe(e.descriptions())
+		}
+	}
 	e.begin(adapters)
 	written := make(chan struct{})
 	go func() { defer close(written); e.write() }()

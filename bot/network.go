@@ -205,6 +205,23 @@ type JobRunner interface {
 	RunJob(ctx context.Context, kind string, payload json.RawMessage) (result json.RawMessage, err error)
 }
 
+// Describer is an optional ability: tell people's clients which commands there are, so that they offer them. It is called once,
+// before Run.
+type Describer interface {
+	Describe(commands []Description)
+}
+
+// Description is one command as a client shows it.
+type Description struct {
+	Name  string   // its English name
+	Words []string // all its other words, in every language
+	Help  string   // what it is for, and
+	Line  string   // what can be typed after it, in the bot's language
+}
+
+// ArgLine names the argument of a described command that is all that was typed after it, sub-commands too.
+const ArgLine = "line"
+
 // Reporter is an optional ability: say how the connection to the network is. It must not block.
 type Reporter interface {
 	Report() Report

@@ -176,7 +176,9 @@ func (tx *Tx) text(in *Incoming, here *Room, late bool) error {
 	if in.Command != "" {
 		c = call{sigil: true, named: true}
 		c.node, _, c.lang, c.word = tx.e.commands.match(in.Command, true)
-		if c.node != nil {
+		if line, whole := in.Args[ArgLine]; whole && c.node != nil {
+			c.node, c.rest, c.lang, c.word = tx.e.commands.match(in.Command+" "+line, true)
+		} else if c.node != nil {
 			c.rest = structured(c.node, in.Args)
 		}
 	}

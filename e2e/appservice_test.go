@@ -20,7 +20,7 @@ func asService(t *testing.T, server *lab.Dendrite, c lab.BotConfig) *lab.Starlin
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*lab.Patience)
 	defer cancel()
-	c.URL, c.User, c.Level = server.URL, "@starling:"+lab.ServerName, "debug"
+	c.URL, c.User = server.URL, "@starling:"+lab.ServerName
 	bot, err := lab.SetUpStarling(t.TempDir(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"github.com/rs/zerolog"
 	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/crypto"
+	"maunium.net/go/mautrix/event/cmdschema"
 	"maunium.net/go/mautrix/id"
 
 	"starling/bot"
@@ -72,6 +73,9 @@ type Adapter struct {
 	arrived   map[id.SessionID]bool // room keys that came since held events were last tried
 	settled   []keyRequest          // what was asked for and need not be sent any more
 
+	commands    []*cmdschema.EventContent // as clients are told of them; set before Run
+	commandsSum string
+
 	noted   report // for operators
 	process string // tells this run of the program from others
 	echoMu  sync.Mutex
@@ -88,6 +92,7 @@ var (
 	_ bot.Adapter      = (*Adapter)(nil)
 	_ bot.DirectOpener = (*Adapter)(nil)
 	_ bot.Reporter     = (*Adapter)(nil)
+	_ bot.Describer    = (*Adapter)(nil)
 )
 
 // New opens the account that is logged in in cfg.StateDir. It makes no network call. The error is ErrNotLoggedIn where

@@ -228,7 +228,8 @@ func (s *store) putRoom(ctx context.Context, r *room) error {
 		INSERT INTO matrix_room (`+roomColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (room_id) DO UPDATE SET membership = excluded.membership, inviter = excluded.inviter, replaces = excluded.replaces,
 			name = excluded.name, encrypted = matrix_room.encrypted OR excluded.encrypted, marked = excluded.marked,
-			direct = excluded.direct, last_event = excluded.last_event
+			direct = excluded.direct,
+			described = CASE WHEN excluded.membership = matrix_room.membership THEN matrix_room.described ELSE '' END, last_event = excluded.last_event
 	`, r.ID, r.Membership, r.Inviter, r.Replaces, name, r.Encrypted, r.Marked, r.Direct, r.LastEvent)
 	return err
 }

@@ -526,7 +526,7 @@ func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.E
 	return back, nil
 }
 
-// keepHouse asks for late keys, tells whom it cannot read, shares the bot's own before they are needed, and removes what has had its time.
+// keepHouse asks for late keys, tells whom it cannot read, shares the bot's own before they are needed, describes the commands, and removes what has had its time.
 func (a *Adapter) keepHouse(ctx context.Context, in bot.Inbox) {
 	ask := time.NewTicker(askAfter)
 	defer ask.Stop()
@@ -540,6 +540,7 @@ func (a *Adapter) keepHouse(ctx context.Context, in bot.Inbox) {
 		return
 	}
 	unshareable := map[id.RoomID]bool{}
+	described := &describing{not: map[id.RoomID]time.Time{}}
 	tidy := func() {
 		if err := a.forget(ctx); err != nil && ctx.Err() == nil {
 			a.log.Warn().Err(clean(err)).Msg("Old keys could not be removed; trying again in an hour")
@@ -553,6 +554,7 @@ func (a *Adapter) keepHouse(ctx context.Context, in bot.Inbox) {
 		case <-ask.C:
 			a.askForKeys(ctx)
 			a.tellSenders(ctx, in)
+			a.describe(ctx, described)
 			a.shareAhead(ctx, unshareable)
 		case <-minutely.C:
 			a.fetchOutdated(ctx)

@@ -165,17 +165,35 @@ function fits(view, want) {
     (want.noReaction === undefined || !view.reactions.some((r) => r.key === want.noReaction && (!want.by || r.person === want.by)));
 }
 
+// Post can keep back what a client sends to other devices in secret: room keys. The client takes it for sent.
+class Post {
+  constructor() {
+    this.withheld = undefined; // what is kept back; undefined sends everything
+  }
+
+  fetch(url, options) {
+    if (this.withheld && String(url).includes("/sendToDevice/m.room.encrypted/")) {
+      this.withheld.push([url, options]);
+      return Promise.resolve(new Response("{}", { status: 200, headers: { "Content-Type": "application/json" } }));
+    }
+    return fetch(url, options);
+  }
+}
+
 async function login({ base, user, password, onlySigned, unsigned }) {
   const first = await sdk.createClient({ baseUrl: base }).loginRequest({
     type: "m.login.password", identifier: { type: "m.id.user", user }, password, initial_device_display_name: "human",
   });
+  const post = new Post();
   const client = sdk.createClient({
     baseUrl: base, accessToken: first.access_token, userId: first.user_id, deviceId: first.device_id, timelineSupport: true,
+    fetchFn: (url, options) => post.fetch(url, options),
   });
   await client.initRustCrypto({ useIndexedDB: false });
   const crypto = client.getCrypto();
   if (onlySigned) crypto.setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());
   const person = new Person(client);
+  person.post = post;
   people.set(first.user_id, person);
   const filter = new sdk.Filter(first.user_id);
   filter.setTimelineLimit(1000); // a burst must not leave a gap in the log
@@ -232,6 +250,29 @@ const verbs = {
     return (await p.client.sendEvent(room, null, type, content)).event_id;
   },
   redact: (p, { room, id }) => p.client.redactEvent(room, id).then((r) => r.event_id),
+
+  // withhold keeps room keys back from now on, those of new sessions: the old one is not used any more.
+  async withhold(p, { room }) {
+    await p.client.getCrypto().forceDiscardSession(room);
+    p.post.withheld = [];
+    return null;
+  },
+  // handOver sends what was kept back, lose forgets it; after either nothing more is kept.
+  async handOver(p) {
+    const late = p.post.withheld;
+    p.post.withheld = undefined;
+    for (const [url, options] of late) {
+      const { signal, ...rest } = options; // its time is long over
+      const answer = await fetch(url, rest);
+      if (!answer.ok) throw new Error(`a key that was kept back is not taken: ${answer.status}`);
+    }
+    return late.length;
+  },
+  lose(p) {
+    const lost = p.post.withheld.length;
+    p.post.withheld = undefined;
+    return lost;
+  },
 
   sign: (p, { user, password }) => sign(p.client.getCrypto(), user, password).then(() => null),
 

@@ -109,7 +109,7 @@ func (h *Humans) LogIn(ctx context.Context, user, password string, options Optio
 	if err != nil {
 		return nil, fmt.Errorf("%s logs in: %w", user, err)
 	}
-	h.note(me.ID, me.Device)
+	h.note(me.ID, me.Device, user)
 	return &Person{Name: user, ID: me.ID, Device: me.Device, humans: h}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 	"sync/atomic"
 )
 
@@ -82,6 +83,16 @@ func (p *Person) Kick(room, user string) { p.t.Helper(); p.about("kick", room, u
 
 // Ban removes user from the room for good.
 func (p *Person) Ban(room, user string) { p.t.Helper(); p.about("ban", room, user) }
+
+// Withhold makes this person's client keep back the keys of what she says from now on, without knowing it.
+func (p *Person) Withhold(room string) {
+	p.t.Helper()
+	p.must("withhold", map[string]any{"room": room}, nil)
+}
+
+// HandOver sends the keys that were kept back, LoseKeys forgets them. Both return how many there were; no more are kept.
+func (p *Person) HandOver() (keys int) { p.t.Helper(); p.must("handOver", nil, &keys); return keys }
+func (p *Person) LoseKeys() (keys int) { p.t.Helper(); p.must("lose", nil, &keys); return keys }
 
 // Join enters a room and waits until that has come down the sync.
 func (p *Person) Join(room string) { p.t.Helper(); p.must("join", map[string]any{"room": room}, nil) }
@@ -251,7 +262,7 @@ func (p *Person) Post(ctx context.Context, room, kind string, content map[string
 	err = p.Do(ctx, "send", args, &event)
 	p.humans.note(event)
 	if text, ok := content["body"].(string); ok {
-		p.humans.note(text)
+		p.humans.note(parts(text)...)
 	}
 	return event, err
 }
@@ -330,6 +341,7 @@ type Want struct {
 func (p *Person) Wait(want Want) (m Message) {
 	p.t.Helper()
 	p.must("wait", map[string]any{"want": want}, &m)
+	p.humans.note(strings.Split(m.Body, "\n")...)
 	return m
 }
 

@@ -38,7 +38,7 @@ func (s *Signal) Enter(ctx context.Context, name string) (*Phone, error) {
 		return nil, err
 	}
 	p.Number, p.ID = made.Number, made.ACI
-	s.note(p.Number, p.ID)
+	s.note(p.Number, p.ID, name)
 	return p, nil
 }
 
@@ -216,7 +216,7 @@ func (p *Phone) Post(ctx context.Context, l Letter) (id string, err error) {
 	if l.Copies == 0 {
 		l.Copies = 1
 	}
-	p.signal.note(l.Text)
+	p.signal.note(parts(l.Text)...)
 	args, err := asMap(l)
 	if err != nil {
 		return "", err
@@ -254,7 +254,7 @@ func (p *Phone) React(group string, to Heard, emoji string) {
 // Sync is what a phone tells its linked devices: that its owner wrote something.
 func (p *Phone) Sync(group, text string) {
 	p.t.Helper()
-	p.signal.note(text)
+	p.signal.note(parts(text)...)
 	p.must("sync", map[string]any{"group": group, "text": text}, nil)
 }
 

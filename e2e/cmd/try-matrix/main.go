@@ -54,7 +54,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		}
 	}
 	bot, err := lab.NewStarling(ctx, filepath.Join(dir, "bot"), lab.BotConfig{
-		URL: server.URL, User: address("starling"), Password: passwords["starling"], Invite: []string{":" + lab.ServerName},
+		URL: server.URL, User: address("starling"), Password: passwords["starling"], Invite: []string{":" + lab.ServerName}, Level: "info",
 	})
 	if err != nil {
 		return ended(ctx, err)

@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"starling/e2e/lab"
+)
+
+// unreadable is what somebody is told whose message the bot cannot read.
+const unreadable = "could not read"
+
+// A room key that is lost on its way is asked for. One that does not come at all is asked for in vain: its sender is told so
+// once, also when the bot is restarted, and what she said is answered when it comes after all.
+func TestARoomKeyThatIsLate(t *testing.T) {
+	server := lab.StartDendrite(t)
+	humans := lab.StartHumans(t, server)
+	bot := lab.StartStarling(t, server, ":"+lab.ServerName)
+	ana, sam := humans.Join(t, "ana", lab.Options{}), humans.Join(t, "sam", lab.Options{})
+	room := ana.CreateRoom(lab.Room{Name: "London", Invite: []string{bot.ID, sam.ID}})
+	sam.Join(room)
+	ana.WaitMember(room, sam.ID, "join")
+	ana.WaitMember(room, bot.ID, "join")
+	ana.Wait(lab.Want{Room: room, From: bot.ID})
+
+	sam.Withhold(room)
+	asked := sam.Say(room, "!starling")
+	if keys := sam.LoseKeys(); keys == 0 {
+		t.Fatal("sam's client has withheld no key")
+	}
+	sam.Wait(lab.Want{Room: room, From: bot.ID, ReplyTo: asked})
+	for _, m := range sam.Did(room, bot.ID, 0) {
+		if strings.Contains(m.Body, unreadable) {
+			t.Errorf("although the key was asked for and came, sam is told %q", m.Body)
+		}
+	}
+
+	ana.Withhold(room)
+	first, last := ana.Say(room, "!starling"), ana.Say(room, "!starling help")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+lab.Patience)
+	defer cancel()
+	var told lab.Message
+	if err := ana.Do(ctx, "wait", map[string]any{"want": lab.Want{Room: room, From: bot.ID, Contains: []string{unreadable}}}, &told); err != nil {
+		t.Fatal(err)
+	}
+	if told.ReplyTo != last || !told.Encrypted || told.MsgType != "m.notice" {
+		t.Errorf("ana is told %+v, want an encrypted notice that answers what she said last", told)
+	}
+	if err := bot.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := bot.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if keys := ana.HandOver(); keys == 0 {
+		t.Fatal("ana's client has withheld no key")
+	}
+	ana.Wait(lab.Want{Room: room, From: bot.ID, ReplyTo: first})
+	ana.Wait(lab.Want{Room: room, From: bot.ID, ReplyTo: last, After: told.Seq})
+	times := 0
+	for _, m := range ana.Did(room, bot.ID, 0) {
+		if strings.Contains(m.Body, unreadable) {
+			times++
+		}
+	}
+	if times != 1 {
+		t.Errorf("ana is told %d times, want once", times)
+	}
+}
+
+// rounds is how often that is tried.
+const rounds = 8
+
+// Somebody who joins just when the bot does gets its room key, and it hers.
+func TestWhoJoinsWhenTheBotDoesIsHeardAndHears(t *testing.T) {
+	server := lab.StartDendrite(t)
+	humans := lab.StartHumans(t, server)
+	bot := lab.StartStarling(t, server, "@ana:"+lab.ServerName)
+	ana := humans.Join(t, "ana", lab.Options{})
+	for n := range rounds {
+		new := humans.Join(t, fmt.Sprintf("new%d", n), lab.Options{})
+		room := ana.CreateRoom(lab.Room{Name: fmt.Sprintf("Room %d", n), Invite: []string{new.ID}})
+		new.WaitInvite(ana.ID)
+		done := make(chan error, 1)
+		joins := func() { done <- new.Do(context.Background(), "join", map[string]any{"room": room}, nil) }
+		if n%2 == 0 {
+			go joins()
+			ana.Invite(room, bot.ID)
+		} else { // in the middle of the greeting
+			ana.Invite(room, bot.ID)
+			go joins()
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		new.WaitMember(room, bot.ID, "join")
+		asked := new.Say(room, "!starling")
+		if m := new.Wait(lab.Want{Room: room, From: bot.ID, ReplyTo: asked}); !m.Encrypted || m.Undecryptable != "" {
+			t.Errorf("she gets %+v", m)
+		}
+		for _, m := range new.Did(room, bot.ID, 0) {
+			if m.Undecryptable != "" {
+				t.Errorf("round %d: she cannot read what the bot said after she came: %s", n, m)
+			}
+		}
+	}
+}
