@@ -71,6 +71,34 @@ func TestARoomKeyThatIsLate(t *testing.T) {
 	}
 }
 
+// Somebody who had never logged in when she was invited, and when the bot spoke, reads it from when she comes.
+func TestWhoLogsInAfterSheWasInvitedHearsAndIsHeard(t *testing.T) {
+	server := lab.StartDendrite(t)
+	humans := lab.StartHumans(t, server)
+	bot := lab.StartStarling(t, server, "@ana:"+lab.ServerName)
+	ana := humans.Join(t, "ana", lab.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*lab.Patience)
+	defer cancel()
+	zoe, err := server.Register(ctx, "zoe", "zoe-password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := ana.CreateRoom(lab.Room{Name: "London", Invite: []string{zoe, bot.ID}})
+	ana.WaitMember(room, bot.ID, "join")
+	ana.Wait(lab.Want{Room: room, From: bot.ID, ReplyTo: ana.Say(room, "!starling")})
+	p, err := humans.LogIn(ctx, "zoe", "zoe-password", lab.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := p.In(t)
+	late.Join(room)
+	ana.WaitMember(room, zoe, "join")
+	asked := late.Say(room, "!starling")
+	if m := late.Wait(lab.Want{Room: room, From: bot.ID, ReplyTo: asked}); !m.Encrypted {
+		t.Errorf("she hears %s", m)
+	}
+}
+
 // rounds is how often that is tried.
 const rounds = 8
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -22,6 +23,8 @@ import (
 const (
 	// holdFor is how long ciphertext without a key is kept.
 	holdFor = 24 * time.Hour
+	// shareTries is how often a room key is shared again because somebody came meanwhile.
+	shareTries = 5
 	// keyLife is how long a room key opens what was said with it.
 	keyLife = 24 * time.Hour
 )
@@ -167,9 +170,31 @@ func (a *Adapter) fetchDevices(ctx context.Context, people []id.UserID) {
 	// The homeserver may be waiting for another that does not answer.
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	before := map[id.UserID][]id.DeviceID{}
+	for _, p := range people {
+		before[p] = a.devices(ctx, p)
+	}
 	if _, err := a.mach.FetchKeys(ctx, people, true); err != nil {
 		a.log.Warn().Err(clean(err)).Int("people", len(people)).Msg("Devices could not be fetched; trying again soon")
+		return
 	}
+	for _, p := range people {
+		if !slices.Equal(before[p], a.devices(ctx, p)) {
+			// The library has thrown away the room keys that are shared; one that is just being shared with the devices as they were
+			// would come back. Whoever shares looks at the count when that is done.
+			a.devicesSeen.Add(1)
+			a.mach.OnDevicesChanged(ctx, p)
+		}
+	}
+}
+
+// devices lists somebody's devices, as far as they are known here.
+func (a *Adapter) devices(ctx context.Context, person id.UserID) []id.DeviceID {
+	known, err := a.store.crypto.GetDevices(ctx, person)
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(known))
 }
 
 // fetchOutdated tries again to fetch device lists that are known to have changed.
@@ -258,23 +283,78 @@ func (a *Adapter) encrypt(ctx context.Context, rid id.RoomID, evtType event.Type
 	if err == nil || !crypto.IsShareError(err) {
 		return enc, err
 	}
-	people, err := a.store.state.GetRoomJoinedOrInvitedMembers(ctx, rid)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.shareKey(ctx, rid, people); err != nil {
+	if err := a.shareKey(ctx, rid); err != nil {
 		return nil, err
 	}
 	return a.mach.EncryptMegolmEvent(ctx, rid, evtType, content)
 }
 
-func (a *Adapter) shareKey(ctx context.Context, rid id.RoomID, people []id.UserID) error {
+// shareKey shares a room key with everyone in a room. Who comes meanwhile, or gets a device, makes the sync throw the key away;
+// but sharing takes a while, and the library stores its key at the end of it, without them. Then it is done once more.
+func (a *Adapter) shareKey(ctx context.Context, rid id.RoomID) error {
+	for range shareTries {
+		devices := a.devicesSeen.Load()
+		people, err := a.members(ctx, rid)
+		if err != nil {
+			return err
+		}
+		if err := a.knowDevices(ctx, people); err != nil {
+			return err
+		}
+		if err := a.share(ctx, rid, people); err != nil {
+			return err
+		}
+		now, err := a.members(ctx, rid)
+		if err != nil {
+			return err
+		}
+		if slices.Equal(now, people) && a.devicesSeen.Load() == devices {
+			return nil
+		}
+		if err := a.store.crypto.RemoveOutboundGroupSession(ctx, rid); err != nil {
+			return err
+		}
+	}
+	return errors.New("people come and go too fast to share a room key with them")
+}
+
+func (a *Adapter) share(ctx context.Context, rid id.RoomID, people []id.UserID) error {
 	if err := a.reload(ctx); err != nil {
 		return err
 	}
 	a.olm.RLock()
 	defer a.olm.RUnlock()
 	return a.mach.ShareGroupSession(ctx, rid, people)
+}
+
+// members lists who gets a room's keys.
+func (a *Adapter) members(ctx context.Context, rid id.RoomID) ([]id.UserID, error) {
+	people, err := a.store.state.GetRoomJoinedOrInvitedMembers(ctx, rid)
+	slices.Sort(people)
+	return people, err
+}
+
+// knowDevices fetches the devices of people before a key is shared with them, where they are known to have changed, or where
+// nobody has seen one yet: who was invited before she had ever logged in. Of the others the sync tells.
+func (a *Adapter) knowDevices(ctx context.Context, people []id.UserID) error {
+	outdated, err := a.store.crypto.GetOutdatedTrackedUsers(ctx)
+	if err != nil {
+		return err
+	}
+	var fetch []id.UserID
+	for _, p := range people {
+		known, err := a.store.crypto.GetDevices(ctx, p)
+		if err != nil {
+			return err
+		}
+		if known != nil && len(known) == 0 || slices.Contains(outdated, p) {
+			fetch = append(fetch, p)
+		}
+	}
+	if len(fetch) > 0 {
+		a.fetchDevices(ctx, fetch)
+	}
+	return nil
 }
 
 // topUpKeys uploads one-time keys where few are left. Some homeservers leave the count out when there are none, others when it has
@@ -344,12 +424,9 @@ func (a *Adapter) shareAhead(ctx context.Context, except map[id.RoomID]bool) {
 		if except[rid] {
 			continue
 		}
-		people, err := a.store.state.GetRoomJoinedOrInvitedMembers(ctx, rid)
-		if err == nil {
-			callCtx, cancel := context.WithTimeout(ctx, sendFor)
-			err = a.shareKey(callCtx, rid, people)
-			cancel()
-		}
+		callCtx, cancel := context.WithTimeout(ctx, sendFor)
+		err := a.shareKey(callCtx, rid)
+		cancel()
 		if err != nil {
 			except[rid] = true // the next message there tries again
 			return

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -335,4 +337,58 @@ func TestRoomKeysAreSharedAhead(t *testing.T) {
 		t.Errorf("the message waited for %+v", h.calls)
 	}
 	acc.checkLog()
+}
+
+// Who comes while a room key is being shared gets it, too: it is shared once more.
+func TestRoomKeyReachesWhoComesWhileItIsShared(t *testing.T) {
+	h := newHomeserver(t)
+	a, acc, _ := inRun(t, h, settled(encryption()))
+	var once sync.Once
+	h.mu.Lock()
+	h.refuse = func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/sendToDevice/m.room.encrypted/") {
+			once.Do(func() {
+				h.push(inRoom(nil, []string{member("@eve:example.org", "join")}))
+				h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s2") })
+			})
+		}
+		return false
+	}
+	h.mu.Unlock()
+	if _, err := a.Send(t.Context(), bot.Outgoing{ID: "x", Room: roomID, Kind: bot.OutMessage, Text: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	shared := 0
+	for _, c := range h.calls {
+		if strings.Contains(c.Path, "/sendToDevice/m.room.encrypted/") {
+			shared++
+		}
+	}
+	if shared != 2 {
+		t.Errorf("the key was shared %d times, want once more for who came", shared)
+	}
+	acc.checkLog()
+}
+
+// Who was invited before she came gets a key that is shared with the devices that she has when she comes.
+func TestRoomKeyIsRenewedWhenWhoWasInvitedComes(t *testing.T) {
+	h := newHomeserver(t)
+	a, _, _ := inRun(t, h, settled(encryption(), member("@eve:example.org", "invite")))
+	if err := a.shareKey(t.Context(), roomID); err != nil {
+		t.Fatal(err)
+	}
+	first, err := a.store.crypto.GetOutboundGroupSession(t.Context(), roomID)
+	if err != nil || first == nil || !first.Shared {
+		t.Fatal(first, err)
+	}
+	h.push(inRoom(nil, []string{member("@eve:example.org", "join", `"unsigned":{"prev_content":{"membership":"invite"}}`)}))
+	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s2") })
+	if err := a.shareKey(t.Context(), roomID); err != nil {
+		t.Fatal(err)
+	}
+	if next, err := a.store.crypto.GetOutboundGroupSession(t.Context(), roomID); err != nil || next == nil || next.ID() == first.ID() {
+		t.Errorf("the key is still that from before she came: %v %v", next, err)
+	}
 }

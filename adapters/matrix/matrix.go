@@ -62,6 +62,8 @@ type Adapter struct {
 	// Whoever uses Olm sessions reads olm (the library has its own lock for them); who throws them away writes it.
 	olm   sync.RWMutex
 	stale atomic.Bool // what of them is in memory could not be stored
+	// devicesSeen counts how often somebody was found to have other devices than were known.
+	devicesSeen atomic.Int64
 
 	// Only the sync uses these: when one-time keys were last counted and a fallback key was last uploaded, which devices
 	// were looked for when, and how often the gap in a room could not be filled.

@@ -190,10 +190,22 @@ func (v *visit) member(ctx context.Context, evt *event.Event, c *event.MemberEve
 	if len(person) > 255 {
 		return nil
 	}
+	before, err := v.a.store.state.TryGetMember(ctx, v.r.ID, person)
+	if err != nil {
+		return err
+	}
 	if err := v.a.store.state.putMember(ctx, v.r.ID, person, c); err != nil {
 		return err
 	}
 	v.a.mach.HandleMemberEvent(ctx, evt)
+	if v.announced && c.Membership == event.MembershipJoin && (before == nil || before.Membership != event.MembershipJoin) {
+		// The library goes on with a key that was shared when she was invited, with the devices that she had then; the homeserver
+		// tells nobody of those that she got before she came.
+		err := errors.Join(v.a.store.crypto.RemoveOutboundGroupSession(ctx, v.r.ID), v.a.store.crypto.MarkTrackedUsersOutdated(ctx, []id.UserID{person}))
+		if err != nil {
+			return err
+		}
+	}
 	if person == v.a.me {
 		if c.Membership == event.MembershipJoin {
 			v.joinID = evt.ID
