@@ -65,6 +65,7 @@ type matrixSide struct {
 func (w *matrixStage) side(p *player) side { return &matrixSide{matrixStage: w, p: p} }
 
 func (s *matrixSide) name() string                 { return matrix.Name }
+func (s *matrixSide) threads() bool                { return true }
 func (s *matrixSide) me() string                   { return s.user.String() }
 func (s *matrixSide) address(person string) string { return address(person).String() }
 

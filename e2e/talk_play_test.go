@@ -34,7 +34,8 @@ type player struct {
 // side is one real network, with people on it and this conversation's bot.
 type side interface {
 	name() string // the adapter's
-	me() string   // the bot's address
+	threads() bool
+	me() string // the bot's address
 	address(person string) string
 
 	login(ctx context.Context, account string) error
@@ -438,8 +439,12 @@ func (p *player) deed(ctx context.Context, a rig.Act) (err error) {
 		}
 	}
 	from, mine, me := p.ears.hears(), at.label+" "+a.Person, at.side.address(a.Person)
-	m := posting{verb: a.Verb, text: p.codes.translate(a.Text), mentions: p.mentions(at, a.Text), clear: a.Clear}
-	switch a.Verb {
+	verb := a.Verb
+	if a.InThread && !at.side.threads() { // one answers what would be its root
+		verb = "replies"
+	}
+	m := posting{verb: verb, text: p.codes.translate(a.Text), mentions: p.mentions(at, a.Text), clear: a.Clear}
+	switch verb {
 	case "deletes", "edits":
 		m.target = p.said[mine]
 		p.cause = []string{m.target}
@@ -472,7 +477,7 @@ func (p *player) deed(ctx context.Context, a rig.Act) (err error) {
 	if err != nil {
 		return err
 	}
-	if a.Verb == "replies" || a.Verb == "says" {
+	if verb == "replies" || verb == "says" {
 		p.cause = []string{event}
 		if m.target != "" {
 			p.cause = append(p.cause, m.target)

@@ -84,6 +84,24 @@ func (d deed) String() string {
 
 // plainOnes reads the conversations that real servers can play.
 func plainOnes(t *testing.T) (all []conversation) {
+	for _, f := range archives(t, func(a *rig.Archive) bool { return a.Plain() }) {
+		steps, err := readSteps(f.Archive)
+		if err != nil {
+			t.Fatalf("%s: %v", f.name, err)
+		}
+		all = append(all, conversation{f.name, steps})
+	}
+	return all
+}
+
+// archive is a conversation's file.
+type archive struct {
+	*rig.Archive
+	name string
+}
+
+// archives reads the files of those conversations that fit.
+func archives(t *testing.T, fits func(*rig.Archive) bool) (all []archive) {
 	root, err := lab.Root()
 	if err != nil {
 		t.Fatal(err)
@@ -109,14 +127,9 @@ func plainOnes(t *testing.T) (all []conversation) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if !a.Plain() {
-			continue
+		if fits(a) {
+			all = append(all, archive{a, strings.Replace(name, "/testdata/", "/", 1)})
 		}
-		steps, err := readSteps(a)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		all = append(all, conversation{strings.Replace(name, "/testdata/", "/", 1), steps})
 	}
 	return all
 }

@@ -40,14 +40,17 @@ func ReadArchive(data []byte) (_ *Archive, err error) {
 	return r, nil
 }
 
-// Plain tells whether the conversation can be held on real servers, too.
-func (r *Archive) Plain() bool {
+// Plain tells whether the conversation can be held on real servers, too; PlainOnTwo whether it can where there is a second network.
+func (r *Archive) Plain() bool      { return r.fitsServers() && Plain(r.Talk) }
+func (r *Archive) PlainOnTwo() bool { return r.fitsServers() && plain(r.Talk, true) }
+
+func (r *Archive) fitsServers() bool {
 	for line := range strings.Lines(string(r.a.Comment)) {
 		if strings.TrimSpace(line) == "needs: rig" {
 			return false
 		}
 	}
-	return Plain(r.Talk)
+	return true
 }
 
 // Files are what people attach and what is served.

@@ -53,7 +53,10 @@ var plainDirectives = []string{"clock", "advance", "restart", "seed", "room", "i
 
 // Plain tells whether a conversation needs nothing but servers, people and a bot whose clock can be set: no faults, no second
 // network, nothing outside, so that it can be held on real servers, too.
-func Plain(script string) bool {
+func Plain(script string) bool { return plain(script, false) }
+
+// plain is Plain; two allows for a second network.
+func plain(script string, two bool) bool {
 	s := newScanner(strings.NewReader(script))
 	for {
 		l, err := s.next(false)
@@ -61,7 +64,10 @@ func Plain(script string) bool {
 			return err == io.EOF
 		}
 		for _, a := range l.acts {
-			if a.directive != "" && !slices.Contains(plainDirectives, a.directive) || a.opts["on"] != "" || a.directive == "invite" && strings.HasPrefix(a.words[0], "@") ||
+			if two && a.directive == "network" && a.opts["like"] == "signal" {
+				continue
+			}
+			if a.directive != "" && !slices.Contains(plainDirectives, a.directive) || a.opts["on"] != "" && !two || a.directive == "invite" && strings.HasPrefix(a.words[0], "@") ||
 				a.again || a.unsigned || a.sent != "" || a.file != "" {
 				return false
 			}

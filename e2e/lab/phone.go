@@ -300,6 +300,7 @@ type Hears struct {
 	Group    string   `json:"group,omitempty"`
 	After    int      `json:"after,omitempty"` // a Mark or Seq
 	Kind     string   `json:"kind,omitempty"`  // "" = a message
+	From     string   `json:"from,omitempty"`  // a UUID
 	ID       string   `json:"id,omitempty"`
 	Target   string   `json:"target,omitempty"`
 	Emoji    string   `json:"emoji,omitempty"`

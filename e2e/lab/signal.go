@@ -16,6 +16,8 @@ type Signal struct {
 	*script
 	URL string
 
+	linking sync.Mutex
+
 	mu    sync.Mutex // guards known
 	known []string
 }

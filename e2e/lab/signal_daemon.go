@@ -180,21 +180,28 @@ func (d *SignalDaemon) Link(ctx context.Context, phones ...*Phone) (err error) {
 	}
 	defer rpc.Close()
 	for _, phone := range phones {
-		var begun struct{ DeviceLinkURI string }
-		if err := rpc.Call(ctx, "startLink", nil, &begun); err != nil {
-			return err
-		}
-		scanned := make(chan error, 1)
-		go func() { scanned <- phone.Scan(ctx, begun.DeviceLinkURI) }()
-		if err := rpc.Call(ctx, "finishLink", map[string]any{"deviceLinkUri": begun.DeviceLinkURI, "deviceName": "starling"}, nil); err != nil {
-			return err
-		}
-		if err := <-scanned; err != nil {
+		if err := rpc.link(ctx, phone); err != nil {
 			return err
 		}
 	}
 	d.Number, d.ID = phones[0].Number, phones[0].ID
 	return nil
+}
+
+// link makes signal-cli a device of one phone.
+func (r *RPC) link(ctx context.Context, phone *Phone) error {
+	phone.signal.linking.Lock() // the server knows one device at a time that waits
+	defer phone.signal.linking.Unlock()
+	var begun struct{ DeviceLinkURI string }
+	if err := r.Call(ctx, "startLink", nil, &begun); err != nil {
+		return err
+	}
+	scanned := make(chan error, 1)
+	go func() { scanned <- phone.Scan(ctx, begun.DeviceLinkURI) }()
+	if err := r.Call(ctx, "finishLink", map[string]any{"deviceLinkUri": begun.DeviceLinkURI, "deviceName": "starling"}, nil); err != nil {
+		return err
+	}
+	return <-scanned
 }
 
 // RPC is one connection to the daemon. Its calls go one after another, as signal-cli wants it.

@@ -466,6 +466,7 @@ function fits(view, want) {
   const body = view.body ?? "";
   return view.kind === (want.kind ?? "message") && (view.group ?? "") === (want.group ?? "") &&
     (want.id === undefined || view.id === want.id) &&
+    (want.from === undefined || view.from === want.from) &&
     (want.target === undefined || view.target === want.target) &&
     (want.emoji === undefined || view.emoji === want.emoji) &&
     (want.contains ?? []).every((part) => body.includes(part)) &&
