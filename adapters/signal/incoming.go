@@ -173,9 +173,9 @@ func translate(e *envelope, me string, name func(person string) string, now time
 	in.Text = data.text(in, me, name)
 	in.Files = data.files()
 	if data.ViewOnce {
-		in.Text = "" // it is not meant to stay
+		in.Text, in.Mentioned = "", false // it is not meant to stay
 	}
-	if in.Text == "" && len(in.Files) == 0 {
+	if in.Text == "" && len(in.Files) == 0 && !in.Mentioned { // to be called by name alone is to be asked
 		return nil
 	}
 	return in

@@ -91,6 +91,7 @@ func TestAMentionShowsNoNumber(t *testing.T) {
 		{"look \uFFFC", `{"name":"+14155550123","number":"+14155550123","uuid":"` + luc + `","start":5,"length":1}`, "look @luc"},
 		{"🌊 مرحبا \uFFFC", `{"name":"+14155550123","uuid":"` + luc + `","start":9,"length":1}`, "🌊 مرحبا @luc"},
 		{"\uFFFC /needs", `{"name":"` + own + `","uuid":"` + me + `","start":0,"length":1}`, "/needs"},
+		{"\uFFFC", `{"uuid":"` + me + `","start":0,"length":1}`, ""},
 		{"ask \uFFFC", `{"name":"+14155550123","uuid":"11111111-2222-4333-8444-555555555555","start":4,"length":1}`, "ask @…"},
 		{" : \uFFFC", `{"uuid":"` + luc + `","start":3,"length":1}`, " : @luc"},
 		{"\uFFFC of nobody", ``, " of nobody"},
