@@ -95,6 +95,8 @@ func (s *matrixSide) adapter() (adapter, error) {
 	return matrix.New(matrix.Config{StateDir: s.p.dir, Invite: []string{"*"}, Log: zerolog.Nop()})
 }
 
+func (s *matrixSide) ready(context.Context) error { return nil } // what comes before waits at the server
+
 // create makes a room. Whoever made it has left.
 func (s *matrixSide) create(ctx context.Context, r rig.Room) (string, error) {
 	powers := map[id.UserID]int{s.stage.UserID: 100}

@@ -39,7 +39,8 @@ type side interface {
 	address(person string) string
 
 	login(ctx context.Context, account string) error
-	adapter() (adapter, error) // on what login left behind
+	adapter() (adapter, error)       // on what login left behind
+	ready(ctx context.Context) error // when what is said from now on reaches the adapter, which runs
 
 	// create makes a room with its people in it, without the bot. All that follows returns when the server has it.
 	create(ctx context.Context, r rig.Room) (id string, err error)

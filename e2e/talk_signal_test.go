@@ -66,7 +66,7 @@ func TestTalkOnSignal(t *testing.T) {
 		})
 	}
 	group.Wait()
-	fmt.Printf("talk on signal-cli: %d conversations ; of the %d that need nothing special %d need a room without encryption\n", held.Load(), len(all), len(all)-len(conversations))
+	fmt.Printf("talk on signal-cli: %d conversations; of the %d that need nothing special %d need a room without encryption\n", held.Load(), len(all), len(all)-len(conversations))
 	if held.Load() < leastOnSignal {
 		t.Errorf("want at least %d conversations", leastOnSignal)
 	}
@@ -193,7 +193,18 @@ func (w *signalStage) seats(t *testing.T, parts ...[]conversation) []*seat {
 			s.daemon = w.server.LinkDaemon(t, s.accounts...)
 			if err := s.daemon.Start(t.Context()); err != nil {
 				t.Error(err)
+				return
 			}
+			// Somebody is always attached: signal-cli drops what comes just when the last one goes away and the next is not there yet.
+			rpc, err := s.daemon.Attach(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			go func() {
+				for range rpc.Received {
+				}
+			}()
 		})
 	}
 	group.Wait()
@@ -207,15 +218,16 @@ func (w *signalStage) seats(t *testing.T, parts ...[]conversation) []*seat {
 func (s *seat) next() func(*player) side {
 	account := s.accounts[0]
 	s.accounts = s.accounts[1:]
-	return func(p *player) side { return &signalSide{s, p, account, map[string]string{}} }
+	return func(p *player) side { return &signalSide{seat: s, p: p, account: account, latest: map[string]string{}} }
 }
 
 // signalSide is a conversation's bot there.
 type signalSide struct {
 	*seat
-	p       *player
-	account *lab.Phone
-	latest  map[string]string // message of the bot → its latest edit: phones name it by that
+	p        *player
+	account  *lab.Phone
+	attached *signal.Adapter
+	latest   map[string]string // message of the bot → its latest edit: phones name it by that
 }
 
 func (s *signalSide) name() string  { return signal.Name }
@@ -241,7 +253,22 @@ func (s *signalSide) adapter() (adapter, error) {
 	a, err := signal.New(signal.Config{
 		Account: s.account.Number, Address: "unix:" + s.daemon.Socket, StateDir: s.p.dir, Invite: []string{"*"}, Trust: signal.TrustFirstUse, Log: zerolog.Nop(),
 	})
+	s.attached = a
 	return signalAdapter{a}, err
+}
+
+// ready waits until the bot is attached: before, what is said would be told to others only.
+func (s *signalSide) ready(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !s.attached.Report().Connected {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.New("the bot does not attach to signal-cli")
+		}
+	}
+	return nil
 }
 
 // create makes a group. Whoever made it has left.

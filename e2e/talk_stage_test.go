@@ -244,5 +244,10 @@ func (p *player) run(ctx context.Context) (err error) {
 		}
 		return shut(err)
 	}
+	for _, s := range p.sides {
+		if err := s.ready(ctx); err != nil {
+			return errors.Join(err, p.halt())
+		}
+	}
 	return nil
 }
