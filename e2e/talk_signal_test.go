@@ -27,7 +27,7 @@ import (
 // How many conversations are held on signal-cli at least, and how many of them with rooms on Matrix, too.
 const (
 	leastOnSignal = 50
-	leastOnBoth   = 1
+	leastOnBoth   = 4
 )
 
 // daemons is how many signal-cli run side by side. Each says one thing after another (85 ms each), with one processor's work in it.
