@@ -31,7 +31,7 @@ const (
 )
 
 // daemons is how many signal-cli run side by side. Each says one thing after another (85 ms each), with one processor's work in it.
-const daemons = 4
+const daemons = 3
 
 // TestTalkOnSignal holds in real groups every conversation that needs nothing special and no room without encryption, which Signal does
 // not have: on the real signal-cli and Signal's own mock server. What is wanted is what the rig says on a network like Signal. Each has an
