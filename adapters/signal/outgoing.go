@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ func (a *Adapter) Send(ctx context.Context, out bot.Outgoing) (string, error) {
 		a.address(params, out.Room)
 	}
 	if until := a.refusedUntil(); time.Now().Before(until) {
-		return "", &bot.SendError{Err: errLimited, Account: true, After: time.Until(until)}
+		return "", &bot.SendError{Err: errLimited, Account: true, After: a.lookAfter(time.Until(until))}
 	}
 	waiting, cancel := context.WithTimeout(ctx, linkFor)
 	l, err := a.linked(waiting)
@@ -138,4 +139,11 @@ func fileName(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// SentAt implements bot.Dated: an id is the time of a message and who sent it.
+func (a *Adapter) SentAt(id string) (at time.Time, own bool) {
+	stamp, author, _ := strings.Cut(id, ".")
+	ms, err := strconv.ParseInt(stamp, 10, 64)
+	return time.UnixMilli(ms), err == nil && author != "" && author == a.self()
 }

@@ -76,6 +76,7 @@ type Adapter struct {
 	sent    time.Time // of the last message that left
 	spoke   time.Time // when signal-cli last told anything
 	refused time.Time // until when Signal takes nothing
+	proof   bool      // and wants proof for that, see challengeFile
 }
 
 var (

@@ -34,6 +34,8 @@ const (
 	limitedFor = time.Minute
 	proofFor   = 10 * time.Minute
 	longestOff = 24 * time.Hour
+	// lookAgain is how soon it shows that proof was given.
+	lookAgain = 5 * time.Second
 )
 
 // challengeFile keeps the challenge that a captcha answers, for `starling signal captcha`.
@@ -174,8 +176,14 @@ func (a *Adapter) limited(ctx context.Context, room, token string, after time.Du
 		a.report.Trouble = "Signal wants a captcha before this account may write again: see `starling signal captcha --help`"
 	}
 	a.mu.Unlock()
+	if token == "?" {
+		token = a.challenge(ctx)
+	}
 	if token != "" {
 		if token != "?" {
+			a.mu.Lock()
+			a.proof = true
+			a.mu.Unlock()
 			if err := os.WriteFile(filepath.Join(a.cfg.StateDir, challengeFile), []byte(token+"\n"), 0o600); err != nil {
 				a.log.Error().Err(err).Msg("The challenge of a captcha cannot be kept")
 			}
@@ -184,13 +192,52 @@ func (a *Adapter) limited(ctx context.Context, room, token string, after time.Du
 	} else {
 		a.tellSoon(ctx, room, &bot.Notice{Message: Limited{Until: locales.Clock{At: until}}, Key: "limited", Again: time.Hour, Operators: true})
 	}
-	return &bot.SendError{Err: errLimited, Account: true, After: after, Perhaps: perhaps}
+	return &bot.SendError{Err: errLimited, Account: true, After: a.lookAfter(after), Perhaps: perhaps}
 }
 
+// noteToSelf is what the account's own phone reads when Signal wants proof, should that get through.
+const noteToSelf = "Starling: Signal wants proof that I am not sending spam. On my machine, `starling signal status` says what to do."
+
+// challenge asks Signal for the challenge that a captcha answers: of a message to a group signal-cli does not tell it, of one to the
+// account itself it does.
+func (a *Adapter) challenge(ctx context.Context) (token string) {
+	var e *rpcError
+	if err := a.call(ctx, "send", map[string]any{"noteToSelf": true, "message": noteToSelf}, nil); !errors.As(err, &e) {
+		return "?"
+	}
+	var data struct {
+		Response sendAnswer `json:"response"`
+	}
+	if json.Unmarshal(e.Data, &data) == nil {
+		for _, r := range data.Response.Results {
+			if r.Token != "" {
+				return r.Token
+			}
+		}
+	}
+	return "?"
+}
+
+// refusedUntil is until when Signal takes nothing: it ends at once when the proof that it wanted was given.
 func (a *Adapter) refusedUntil() time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.proof {
+		if _, err := os.Stat(filepath.Join(a.cfg.StateDir, challengeFile)); errors.Is(err, os.ErrNotExist) {
+			a.proof, a.refused = false, time.Time{}
+		}
+	}
 	return a.refused
+}
+
+// lookAfter is when a message is tried again that may leave after so long, or as soon as proof was given.
+func (a *Adapter) lookAfter(after time.Duration) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.proof {
+		return min(after, lookAgain)
+	}
+	return after
 }
 
 // jobTrust takes a new safety number; its payload is a trusted.
