@@ -337,9 +337,13 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 		return d.store(w, func(tx *Tx) error { return tx.undeliverable(w, false) })
 	}
 	idempotent := a.Abilities().Idempotent
-	if !idempotent && !w.tried {
+	if !idempotent {
 		// Written before the call: after a crash in it, the repeat is marked as one.
-		if err := d.e.Do(d.ctx, "tried", func(tx *Tx) error { return tx.Exec(`UPDATE outbox SET tried = true WHERE id = $1`, w.id) }); err != nil {
+		query := `UPDATE outbox SET tried = true, doubt_from = $1 WHERE id = $2`
+		if w.tried {
+			query = `UPDATE outbox SET doubt_to = $1 WHERE id = $2`
+		}
+		if err := d.e.Do(d.ctx, "tried", func(tx *Tx) error { return tx.Exec(query, tx.now.UnixMilli(), w.id) }); err != nil {
 			d.later(w)
 			return false
 		}

@@ -112,6 +112,12 @@ type Notice struct {
 	Operators bool
 }
 
+// Dated is an adapter whose ids of messages tell when those were sent, and whether by the bot itself. Where the answer to a call was
+// lost, what people answer to the message that they saw then finds it all the same.
+type Dated interface {
+	SentAt(id string) (at time.Time, own bool)
+}
+
 // Inbox is where an adapter hands over what it received. Deliver returns when everything that matters in it is stored:
 // only then may the adapter acknowledge to its network. An error means that nothing may be acknowledged; try again later.
 type Inbox interface {

@@ -441,8 +441,38 @@ func (tx *Tx) posted(room RoomID, netID string) (row RowID, topic, ref, record s
 	found, err := tx.One(`SELECT m.id, m.topic, m.ref, m.record, m.person FROM outbox o JOIN outbox m ON m.id = CASE WHEN o.kind = $2 THEN o.id ELSE o.target END
 		WHERE o.net_hash = $1 AND o.kind IN ($2, $4) AND o.room = $3 AND m.kind = $2`,
 		[]any{tx.Hash("message", netID), string(OutMessage), room, string(OutEdit)}, &row, &topic, &ref, &record, &person)
-	if err != nil || !found {
+	if err == nil && !found {
+		return tx.doubted(room, netID)
+	}
+	if err != nil {
 		return 0, "", "", "", 0, err
 	}
 	return
+}
+
+// doubted finds the message that people saw although the answer to the call was lost, so that the bot never heard its id: the one
+// message of the room whose arrival was in doubt when the id says that it was sent.
+func (tx *Tx) doubted(room RoomID, netID string) (row RowID, topic, ref, record string, person PersonID, err error) {
+	r, err := tx.Room(room)
+	if err != nil {
+		return 0, "", "", "", 0, err
+	}
+	dated, ok := tx.e.adapters[r.Adapter].(Dated)
+	if !ok {
+		return 0, "", "", "", 0, nil
+	}
+	at, own := dated.SentAt(netID)
+	if !own {
+		return 0, "", "", "", 0, nil
+	}
+	n := 0
+	err = tx.Each(`SELECT id, topic, ref, record, person FROM outbox WHERE room = $1 AND kind = $2 AND tried AND doubt_from > 0 AND doubt_from <= $3
+		AND (doubt_to >= $3 OR doubt_to = 0 AND state = 0) LIMIT 2`, []any{room, string(OutMessage), at.UnixMilli()}, func(found Row) error {
+		n++
+		return found.Scan(&row, &topic, &ref, &record, &person)
+	})
+	if err != nil || n != 1 {
+		return 0, "", "", "", 0, err
+	}
+	return row, topic, ref, record, person, nil
 }

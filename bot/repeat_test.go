@@ -53,6 +53,33 @@ func TestWhatACrashRepeatsIsMarked(t *testing.T) {
 			}
 		})
 	}
+	t.Run("an answer to the first", func(t *testing.T) {
+		h := liveOn(t, rig.LikeSignal())
+		id := h.id("!room")
+		h.post("!room", "before", bot.Topic("test.topic", "before"))
+		h.settle()
+		h.crashIn(func(tx *bot.Tx) error {
+			_, err := tx.Post(id, Said{"come at six"}, bot.Topic("test.topic", "six"))
+			return err
+		})
+		h.post("!room", "after", bot.Topic("test.topic", "after"))
+		h.settle()
+		var copies []string
+		for _, ev := range h.events("!room", bot.OutMessage) {
+			if strings.Contains(ev.Text, "come at six") {
+				copies = append(copies, ev.Message)
+			}
+		}
+		if len(copies) != 2 {
+			t.Fatalf("%d copies", len(copies))
+		}
+		for _, seen := range copies { // the bot never heard the id of the first
+			h.react("!room", "ana", seen, "✅")
+			if got := rig.Readable(h.last("!room").Text); got != "six ✅" {
+				t.Errorf("the answer to %q is %q", seen, got)
+			}
+		}
+	})
 	said := func(t *testing.T) (*house, bot.RowID) {
 		h := liveOn(t, rig.LikeSignal())
 		row := h.post("!room", "come at six")

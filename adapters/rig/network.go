@@ -769,3 +769,14 @@ func (n *Network) show(out bot.Outgoing) (string, *Event, error) {
 	n.sent[out.ID] = ev.Message
 	return ev.Message, ev, nil
 }
+
+// SentAt implements bot.Dated, as Signal's ids tell it.
+func (n *Network) SentAt(id string) (at time.Time, own bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	m := n.messages[id]
+	if m == nil || n.able.Idempotent {
+		return time.Time{}, false
+	}
+	return m.At, m.Author == Bot
+}
