@@ -27,6 +27,7 @@ type SignalDaemon struct {
 	ID      string // that account's UUID
 
 	dir     string
+	listen  []string // instead of on Socket
 	process *process
 }
 
@@ -99,6 +100,16 @@ func (s *Signal) LinkDaemon(t testing.TB, phones ...*Phone) *SignalDaemon {
 func (d *SignalDaemon) Output() string { return filepath.Join(d.dir, "stdout") }
 func (d *SignalDaemon) Log() string    { return filepath.Join(d.dir, "stderr") }
 
+// Listen has the daemon listen on "tcp" or "http" when it starts next, and gives the address as the bot's configuration names it.
+func (d *SignalDaemon) Listen(way string) (string, error) {
+	free, err := freeAddress("")
+	if err != nil {
+		return "", err
+	}
+	d.listen = []string{"--" + way, free}
+	return map[string]string{"tcp": "tcp:", "http": "http://"}[way] + free, nil
+}
+
 // Start runs the daemon and returns when it can be attached to.
 func (d *SignalDaemon) Start(ctx context.Context) error {
 	if err := os.Remove(d.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -118,7 +129,11 @@ func (d *SignalDaemon) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(d.Program, "daemon", "--socket", d.Socket, "--no-receive-stdout", "--receive-mode", receiveMode)
+	listen := d.listen
+	if listen == nil {
+		listen = []string{"--socket", d.Socket}
+	}
+	cmd := exec.Command(d.Program, append([]string{"daemon", "--no-receive-stdout", "--receive-mode", receiveMode}, listen...)...)
 	cmd.Stdout, cmd.Stderr = out, log
 	if d.process, err = start(cmd); err != nil {
 		return err
@@ -143,7 +158,7 @@ func (d *SignalDaemon) Start(ctx context.Context) error {
 }
 
 // started is what signal-cli's log says when it takes connections.
-const started = "Started JSON-RPC server"
+const started = " - Started "
 
 // beyond tells whether a file holds a text after its first octets.
 func beyond(file string, from int64, text string) (bool, error) {
@@ -218,9 +233,10 @@ type RPC struct {
 type RPCError struct {
 	Code    int
 	Message string
+	Data    json.RawMessage
 }
 
-func (e *RPCError) Error() string { return fmt.Sprintf("signal-cli answers %d: %s", e.Code, e.Message) }
+func (e *RPCError) Error() string { return fmt.Sprintf("signal-cli answers %d: %s %s", e.Code, e.Message, e.Data) }
 
 type rpcAnswer struct {
 	ID     int
