@@ -1,0 +1,107 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"starling/e2e/lab"
+)
+
+// With trust = "ask" a new safety number gets nothing until a moderator of the group has said yes. And an account that is unlinked
+// while the bot runs says so, and goes on once it is linked again.
+func TestANewSafetyNumberIsAskedForAndAnUnlinkedAccountLinkedAgain(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	signal := lab.StartSignal(t)
+	phone, ana, luc := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc")
+	daemon := signal.BotDaemon(t, phone)
+	starling := daemon.StartStarling(t, "trust = \"ask\"\n", ana)
+	group := ana.CreateGroup(lab.SignalGroup{Title: "Lille", Members: []*lab.Phone{luc}})
+	ana.Invite(group, phone)
+	ana.Wait(lab.Hears{Group: group, Contains: []string{"1 English"}})
+	hears := func(p *lab.Phone, want lab.Hears) lab.Heard {
+		t.Helper()
+		want.Group = group
+		h, err := p.Await(ctx, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	hears(ana, lab.Hears{Quotes: ana.Say(group, "/room language en")})
+
+	t.Run("a new safety number", func(t *testing.T) {
+		mark := luc.Mark()
+		luc.Reinstall()
+		hears(ana, lab.Hears{Quotes: ana.Say(group, "/needs list")})
+		asked := hears(ana, lab.Hears{Contains: []string{"new safety number", "✅"}})
+		for _, m := range luc.Heard(group, mark) {
+			if m.From == phone.ID {
+				t.Errorf("the new phone hears %q before anybody said yes", m.Original)
+			}
+		}
+		ana.React(group, asked, "✅")
+		said := ana.Say(group, "/room")
+		hears(ana, lab.Hears{Quotes: said})
+		// When the yes is done is seen by luc hearing something; each try is a question that the bot answers.
+		for {
+			short, cancel := context.WithTimeout(ctx, 2*time.Second)
+			_, err := luc.Await(short, lab.Hears{Group: group, Quotes: luc.Say(group, "/needs list")})
+			cancel()
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				t.Fatal("after the yes the new phone hears nothing")
+			}
+		}
+	})
+
+	t.Run("unlinked", func(t *testing.T) {
+		starling.WaitIdle(t)
+		phone.Unlink()
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if out, err := starling.Command(ctx, "", "signal", "status"); err != nil && strings.Contains(out, "starling signal link") {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				t.Fatal("it is never said that the account is unlinked")
+			case <-tick.C:
+			}
+		}
+		link := exec.CommandContext(ctx, "../starling", "signal", "link", "--config", filepath.Join(starling.Dir, "config.toml"))
+		out, err := link.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		link.Stderr = link.Stdout
+		if err := link.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var all strings.Builder
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			all.WriteString(lines.Text() + "\n")
+			if strings.HasPrefix(lines.Text(), "sgnl://") {
+				if err := phone.Scan(ctx, lines.Text()); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if err := link.Wait(); err != nil {
+			t.Fatalf("%v: %s", err, all.String())
+		}
+		if !strings.Contains(all.String(), "Linked: the account is "+daemon.Number) {
+			t.Errorf("link says %s", all.String())
+		}
+		hears(ana, lab.Hears{Quotes: ana.Say(group, "/room")})
+	})
+}
