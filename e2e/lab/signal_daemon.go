@@ -236,7 +236,9 @@ type RPCError struct {
 	Data    json.RawMessage
 }
 
-func (e *RPCError) Error() string { return fmt.Sprintf("signal-cli answers %d: %s %s", e.Code, e.Message, e.Data) }
+func (e *RPCError) Error() string {
+	return fmt.Sprintf("signal-cli answers %d: %s %s", e.Code, e.Message, e.Data)
+}
 
 type rpcAnswer struct {
 	ID     int
