@@ -10,7 +10,7 @@ export GOFLAGS := -tags=goolm -buildvcs=false
 
 bin := $(CURDIR)/.cache/bin
 
-.PHONY: help run build setup test check try-matrix docs bench kills clean starling
+.PHONY: help run build setup test check try-matrix docs bench kills soak clean starling
 
 help: ## list what make can do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,7 +37,7 @@ check: $(bin)/staticcheck ## look for faults without running: gofmt, vet, static
 	@unformatted=$$(gofmt -l .) && \
 		if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
 	@go vet ./... && $(bin)/staticcheck ./...
-	@cd e2e && go vet ./... && $(bin)/staticcheck ./...
+	@cd e2e && go vet ./... && go vet -tags goolm,soak . && $(bin)/staticcheck ./...
 	@go test -race ./...
 
 try-matrix: build $(bin)/dendrite ## start a homeserver on this machine with the bot in it, to be tried with any Matrix client
@@ -52,6 +52,9 @@ bench: build ## measure what BENCHMARKS.md reports
 
 kills: build ## kill the bot a thousand times, seeded, while people raise alerts: on the stand-in, about three minutes
 	@cd e2e && go test -count=1 -v -run TestKillsOnTheStandinLoseAndDoubleNothing -kills 1000 -timeout 30m .
+
+soak: build setup ## ten minutes of talk on both networks while everything fails again and again; says what came of it
+	@cd e2e && go vet -tags goolm,soak . && go test -tags goolm,soak -count=1 -v -run TestSoak -soak 10m -timeout 40m .
 
 clean: ## delete what was built and fetched; ./var, the bot's memory, stays
 	@rm -rf starling .cache e2e/human/node_modules
