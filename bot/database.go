@@ -33,6 +33,8 @@ const (
 	storeFor = time.Minute
 	// lockNumber is the lock that a bot holds on its database.
 	lockNumber = 0x5374726c // "Strl"
+	// lockFor is how long the server may take to see that a bot that was killed is gone.
+	lockFor, lockEvery = 5 * time.Second, 20 * time.Millisecond
 )
 
 // errReplaced says that another process has taken the database over.
@@ -83,6 +85,7 @@ func openPostgres(server string, noSync bool, known map[string]int) (*dbutil.Dat
 	}
 	for key, value := range map[string]string{
 		"application_name": "starling", "statement_timeout": "30s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s",
+		"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3", // a machine that is gone holds no lock
 		"synchronous_commit": map[bool]string{false: "on", true: "off"}[noSync],
 	} {
 		cfg.RuntimeParams[key] = value
@@ -194,12 +197,17 @@ func takeOver(ctx context.Context, db *dbutil.Database) (*tenure, error) {
 	if err != nil {
 		return nil, err
 	}
-	var free bool
-	if err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, lockNumber).Scan(&free); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	if !free {
-		return nil, errors.Join(ErrLocked, conn.Close())
+	for began := time.Now(); ; time.Sleep(lockEvery) {
+		var free bool
+		if err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, lockNumber).Scan(&free); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		if free {
+			break
+		}
+		if time.Since(began) > lockFor {
+			return nil, errors.Join(ErrLocked, conn.Close())
+		}
 	}
 	t.lock = conn
 	if _, err := db.Exec(ctx, `INSERT INTO meta (key, value) VALUES ('writer', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, t.at(0)); err != nil {
@@ -251,7 +259,10 @@ func (t *tenure) end() error {
 	if t == nil || t.lock == nil {
 		return nil
 	}
-	if err := t.lock.Close(); err != nil && !errors.Is(err, driver.ErrBadConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = t.lock.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, lockNumber) // else it goes with the connection
+	if err := t.lock.Close(); err != nil && !errors.Is(err, driver.ErrBadConn) && !errors.Is(err, sql.ErrConnDone) {
 		return err
 	}
 	return nil
