@@ -30,7 +30,8 @@ setup: $(bin)/dendrite $(bin)/noskip e2e/human/node_modules/.package-lock.json .
 test: build setup ## set up, then run every test: units, conversations, and the real thing in e2e/
 	@$(bin)/noskip ./...
 	@echo "Once more on PostgreSQL: the engine and the commands"
-	@STARLING_TEST_DATABASE=postgres $(bin)/noskip ./bot ./commands/... .
+	@STARLING_TEST_DATABASE=postgres $(bin)/noskip ./bot ./commands/...
+	@STARLING_TEST_DATABASE=postgres $(bin)/noskip -run '^(TestTalk|TestAuthorisation|TestNobodyHears)' .
 	@cd e2e && $(bin)/noskip -count=1 -timeout 20m ./...
 
 check: $(bin)/staticcheck ## look for faults without running: gofmt, vet, staticcheck; then the units with -race
