@@ -91,7 +91,7 @@ func TestABotIsBackedUpRestoredElsewhereAndWiped(t *testing.T) {
 	}
 	t.Logf("a backup takes %v; %d of 26 were whole", took.Round(time.Millisecond), whole)
 	<-asked
-	ana.Say(room, "/needs 12 blankets for Saturday near the harbour")
+	ana.Say(room, "/needs 12 blankets for "+soon().String()+" near the harbour")
 	need := ana.Wait(lab.Want{Room: room, From: old.ID, Contains: []string{"urgent"}})
 	if out, err := old.Command(ctx, "", "backup", file); err != nil {
 		t.Fatal(err, out)

@@ -209,7 +209,7 @@ func (h *house) handIn(p *lab.Person, i *item) (err error) {
 		})
 		return err
 	}
-	if i.command, err = h.say(ctx, p, lab.Text("/necesidades 12 mantas "+i.word+" para el sábado cerca del puerto")); err != nil {
+	if i.command, err = h.say(ctx, p, lab.Text("/necesidades 12 mantas "+i.word+" para el "+[]string{"domingo", "lunes", "martes", "miércoles", "jueves", "viernes", "sábado"}[soon()]+" cerca del puerto")); err != nil {
 		return err
 	}
 	last := i.command

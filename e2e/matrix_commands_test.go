@@ -71,8 +71,8 @@ func needStepByStep(t *testing.T, s *scene) {
 }
 
 func needInOneLine(t *testing.T, s *scene) {
-	asked := s.sam.Say(s.london, "!needs 12 mattresses by saturday near the port")
-	urgency := s.hears(s.sam, s.london, asked, "12 mattresses", "Saturday", "near the port", "1 life or safety")
+	asked := s.sam.Say(s.london, "!needs 12 mattresses by "+soon().String()+" near the port")
+	urgency := s.hears(s.sam, s.london, asked, "12 mattresses", soon().String(), "near the port", "1 life or safety")
 	if urgency.Thread != asked {
 		t.Errorf("it is asked in thread %q, want %q", urgency.Thread, asked)
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"testing"
+	"time"
 
 	"starling/e2e/lab"
 )
@@ -121,3 +122,6 @@ func TestPeopleTalkInAnEncryptedRoom(t *testing.T) {
 		ana.Wait(lab.Want{Room: room, ID: after})
 	})
 }
+
+// soon is a weekday that is today nowhere: said on that very day it would be asked which one is meant.
+func soon() time.Weekday { return time.Now().AddDate(0, 0, 3).Weekday() }
