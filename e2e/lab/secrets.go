@@ -35,7 +35,7 @@ func remember(all []string) {
 var ids = regexp.MustCompile(`[!$@#][A-Za-z0-9._=/+-]{2,}:[A-Za-z0-9.-]+|[!$][A-Za-z0-9_-]{43}|\+[0-9]{7,15}\b|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
 
 // ordinary are texts that people write and that stand in a log anyway.
-var ordinary = regexp.MustCompile(`(?i)^(/?(starling|signal|alert|room|needs|status|relay|more|help|none|here|send|test)|localhost|matrix)$`)
+var ordinary = regexp.MustCompile(`(?i)^(/?(starling|signal|alert|room|needs|status|relay|more|help|none|here|send|test)|localhost|matrix|does not)$`)
 
 // CheckLog fails where the bot's log holds anything that somebody wrote, is called or has for an id.
 func (s *Starling) CheckLog(t testing.TB) {
