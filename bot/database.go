@@ -190,9 +190,11 @@ type tenure struct {
 
 func (t *tenure) at(commits int64) string { return t.process + " " + strconv.FormatInt(commits, 10) }
 
-// takeOver makes this process the one that writes; its tables must be there.
-func takeOver(ctx context.Context, db *dbutil.Database) (*tenure, error) {
-	t := &tenure{process: rand.Text()}
+// hold takes the server's lock, before anything of what is there is changed, its tables too; nil with SQLite.
+func hold(ctx context.Context, db *dbutil.Database) (*tenure, error) {
+	if db.Dialect != dbutil.Postgres {
+		return nil, nil
+	}
 	conn, err := db.RawDB.Conn(ctx)
 	if err != nil {
 		return nil, err
@@ -203,17 +205,21 @@ func takeOver(ctx context.Context, db *dbutil.Database) (*tenure, error) {
 			return nil, errors.Join(err, conn.Close())
 		}
 		if free {
-			break
+			return &tenure{process: rand.Text(), lock: conn}, nil
 		}
 		if time.Since(began) > lockFor {
 			return nil, errors.Join(ErrLocked, conn.Close())
 		}
 	}
-	t.lock = conn
-	if _, err := db.Exec(ctx, `INSERT INTO meta (key, value) VALUES ('writer', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, t.at(0)); err != nil {
-		return nil, errors.Join(err, conn.Close())
+}
+
+// takeOver makes this process the one that writes; its tables must be there.
+func (t *tenure) takeOver(ctx context.Context, db *dbutil.Database) error {
+	if t == nil {
+		return nil
 	}
-	return t, nil
+	_, err := db.Exec(ctx, `INSERT INTO meta (key, value) VALUES ('writer', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, t.at(0))
+	return err
 }
 
 // step makes a commit this process's next one.
@@ -256,7 +262,7 @@ func (t *tenure) landed(db *dbutil.Database, stopped <-chan struct{}) (bool, err
 }
 
 func (t *tenure) end() error {
-	if t == nil || t.lock == nil {
+	if t == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -219,18 +219,18 @@ func upgrade(ctx context.Context, db *dbutil.Database, caps []Capability) error 
 }
 
 // load brings the schema up to date and reads what the engine holds in memory.
-func (e *Engine) load(ctx context.Context) error {
+func (e *Engine) load(ctx context.Context) (err error) {
+	if e.tenure, err = hold(ctx, e.db); err != nil {
+		return err
+	}
 	if err := upgrade(ctx, e.db, e.caps); err != nil {
 		return err
 	}
 	if err := e.table(); err != nil {
 		return err
 	}
-	if e.db.Dialect == dbutil.Postgres {
-		var err error
-		if e.tenure, err = takeOver(ctx, e.db); err != nil {
-			return err
-		}
+	if err := e.tenure.takeOver(ctx, e.db); err != nil {
+		return err
 	}
 	e.out = newDispatcher(e)
 	e.jobs = newJobRunner(e)

@@ -11,7 +11,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
+
+	"go.mau.fi/util/dbutil"
 
 	"starling/adapters/rig"
 	"starling/bot"
@@ -107,7 +110,7 @@ func TestADatabaseServerThatDiesLosesNothing(t *testing.T) {
 	}
 }
 
-// One bot works on a database at a time. Where the server forgot who that is, the one that came last is it, and the other says so
+// One bot works on a database at a time, and one that has to wait changes no table of it. Where the server forgot who that is, the one that came last is it, and the other says so
 // and stops before it stores anything more.
 func TestOneBotWorksOnADatabase(t *testing.T) {
 	h, _ := onServer(t)
@@ -120,6 +123,8 @@ func TestOneBotWorksOnADatabase(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(other.dir, "starling.key"), key, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	other.extra = []bot.Capability{{Name: "newer", Upgrades: dbutil.BuildUpgradeTable().WithFS(fstest.MapFS{
+		"01-newer.sql": {Data: []byte("-- v0 -> v1: A newer release's table\nCREATE TABLE newer (id BIGINT NOT NULL PRIMARY KEY);\n")}}).Finish()}}
 	if _, err := other.open(); !errors.Is(err, bot.ErrLocked) {
 		t.Fatalf("a second bot: %v", err)
 	}
@@ -128,6 +133,10 @@ func TestOneBotWorksOnADatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
+	var touched bool
+	if err := db.QueryRow(`SELECT to_regclass('newer_version') IS NOT NULL`).Scan(&touched); err != nil || touched {
+		t.Errorf("the second bot brought the tables of the first up to date: %v, %v", touched, err)
+	}
 	if _, err := db.Exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'`); err != nil {
 		t.Fatal(err)
 	}
