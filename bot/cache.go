@@ -62,7 +62,9 @@ func (c *cache) publish(rooms map[RoomID]*Room, people map[PersonID]*Person) {
 	defer c.mu.Unlock()
 	for id, r := range rooms {
 		if old := c.rooms[id]; old != nil && old.Address != r.Address {
-			delete(c.roomsAt, old.Adapter+string(c.hashRoom(old.Address)))
+			if at := old.Adapter + string(c.hashRoom(old.Address)); c.roomsAt[at] == id { // else another room has its place already
+				delete(c.roomsAt, at)
+			}
 		}
 		c.rooms[id] = r
 		c.roomsAt[r.Adapter+string(c.hashRoom(r.Address))] = id

@@ -228,7 +228,9 @@ func (r *Room) clone() *Room {
 func (tx *Tx) RoomAt(adapter, address string) (*Room, error) {
 	hash := tx.Hash("room", address)
 	if id, ok := tx.e.cache.roomAt(adapter, hash); ok {
-		return tx.Room(id)
+		if r, err := tx.Room(id); err != nil || r.Address == address {
+			return r, err
+		} // else it has moved in this commit
 	}
 	var id RoomID
 	found, err := tx.One(`SELECT id FROM rooms WHERE adapter = $1 AND address_hash = $2`, []any{adapter, hash}, &id)

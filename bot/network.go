@@ -87,7 +87,7 @@ type RoomChange struct {
 	Name      string // the room's name; may be hostile
 	Encrypted bool   // once true, stays so for us
 	Direct    bool
-	Replaces  string // this room takes the place of that one (room upgrade); settings follow
+	Replaces  string // this room takes the place of that one (room upgrade); settings follow, also where the bot was here before
 	// Timer is how long messages stay in the room before the network's clients delete them; 0 = for ever.
 	Timer time.Duration
 	// Members is everyone in the room, when the adapter knows it whole: others are removed.

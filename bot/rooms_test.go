@@ -64,6 +64,47 @@ func TestAnUpgradedRoomKeepsItsSettings(t *testing.T) {
 	}
 }
 
+// The bot may be in the new room before it hears of the upgrade, be it in one and the same answer of the network.
+func TestAnUpgradedRoomKeepsItsSettingsAlsoWhereTheBotCameBefore(t *testing.T) {
+	came := bot.Incoming{Kind: bot.KindRoom, Room: "!new", ID: "$join", RoomChange: &bot.RoomChange{Joined: true, Fresh: true, Encrypted: true}}
+	replaces := bot.Incoming{Kind: bot.KindRoom, Room: "!new", RoomChange: &bot.RoomChange{Joined: true, Encrypted: true, Replaces: "!room"}}
+	left := bot.Incoming{Kind: bot.KindRoom, Room: "!room", RoomChange: &bot.RoomChange{}}
+	for name, play := range map[string]func(h *house){
+		"long before":      func(h *house) { h.deliver(came); h.deliver(replaces); h.deliver(left) },
+		"in one answer":    func(h *house) { h.deliver(came, replaces, left) },
+		"and told twice":   func(h *house) { h.deliver(came, replaces); h.deliver(came, replaces, left, replaces) },
+		"which comes back": func(h *house) { h.deliver(came, replaces, left); h.deliver(left, replaces) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := live(t)
+			h.chapter("!room", "Home")
+			want := h.see("!room")
+			play(h)
+			for range 2 {
+				if got := h.see("!new"); got.ID != want.ID || got.Chapter != want.Chapter || !got.Joined {
+					t.Errorf("got %+v, want the settings of %+v", got, want)
+				}
+				if old := h.see("!room"); old.Joined || old.ID == want.ID || old.Chapter != "" {
+					t.Errorf("the old room is %+v", old)
+				}
+				h.restart()
+			}
+		})
+	}
+}
+
+func TestARoomThatIsSetUpIsNotReplaced(t *testing.T) {
+	h := live(t)
+	h.chapter("!room", "Home")
+	h.room("!kitchen", "mia*")
+	h.chapter("!kitchen", "Kitchen")
+	want := h.see("!kitchen")
+	h.deliver(bot.Incoming{Kind: bot.KindRoom, Room: "!kitchen", RoomChange: &bot.RoomChange{Joined: true, Encrypted: true, Replaces: "!room"}})
+	if got := h.see("!kitchen"); got.ID != want.ID || got.Chapter != want.Chapter {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestAWeakerRoomInheritsNothing(t *testing.T) {
 	h := live(t)
 	h.chapter("!room", "Home")

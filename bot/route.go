@@ -711,15 +711,20 @@ func (tx *Tx) roomChanged(in *Incoming) error {
 	if err != nil {
 		return err
 	}
-	if r == nil && c.Replaces != "" {
-		if r, err = tx.RoomAt(in.Adapter, c.Replaces); err != nil {
+	if c.Replaces != "" && (r == nil || r.Chapter == "") {
+		old, err := tx.RoomAt(in.Adapter, c.Replaces)
+		if err != nil {
 			return err
 		}
-		if r != nil && r.Encrypted && !c.Encrypted {
-			r = nil // never to a weaker room: it starts anew
-		}
-		if r != nil {
-			r.Address = address
+		switch {
+		case old == nil, old.Encrypted && !c.Encrypted: // never to a weaker room: it starts anew
+		case r == nil:
+			r, old.Address = old, address
+		case old.Joined: // the bot was here before it heard which room this one replaces
+			if err := tx.changePlaces(old, r); err != nil {
+				return err
+			}
+			r = old
 		}
 	}
 	if r == nil {
@@ -770,6 +775,20 @@ func (tx *Tx) roomChanged(in *Incoming) error {
 		return err
 	}
 	return t.hooks("a room was not greeted", func(c Capability) func(*Turn) error { return c.Joined })
+}
+
+// changePlaces gives each of two rooms the other's address. The bot is in old's new place only.
+func (tx *Tx) changePlaces(old, r *Room) error {
+	if err := tx.outOf(r); err != nil {
+		return err
+	}
+	here, there := r.Address, old.Address
+	r.Address = fmt.Sprintf("changes places with %d", old.ID) // no two rooms have one address, not even for a moment
+	if err := tx.SaveRoom(r); err != nil {
+		return err
+	}
+	old.Address, r.Address = here, there
+	return errors.Join(tx.SaveRoom(old), tx.SaveRoom(r))
 }
 
 func (tx *Tx) setMembers(r *Room, members map[string]MemberInfo) error {
