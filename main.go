@@ -60,6 +60,9 @@ type cli struct {
 	Man        manCmd        `cmd:"" help:"Print the man page."`
 }
 
+// onlyOperator is the exit code of what no restart mends: EX_CONFIG of sysexits.h. deploy/starling.service names it.
+const onlyOperator = 78
+
 func main() {
 	var c cli
 	k := kong.Parse(&c, kong.Name("starling"), kong.Description("A chat bot for the rooms of autonomous chapters."), kong.UsageOnError(), kong.Vars{"version": version})
@@ -69,14 +72,36 @@ func main() {
 	if err := k.Run(&c); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "starling:", err)
 		stop()
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// badConfig is a fault of the configuration.
+type badConfig struct{ error }
+
+func (b badConfig) Unwrap() error { return b.error }
+
+// exitCode tells who would start the bot again whether that can help.
+func exitCode(err error) int {
+	if errors.As(err, new(badConfig)) {
+		return onlyOperator
+	}
+	for _, e := range []error{matrix.ErrNotLoggedIn, matrix.ErrOtherAccount, matrix.ErrLoggedOut, matrix.ErrDeviceLost, bot.ErrMoved, bot.ErrNewerDatabase, bot.ErrDamaged} {
+		if errors.Is(err, e) {
+			return onlyOperator
+		}
+	}
+	return 1
 }
 
 // config reads the configuration file; the default one may be missing.
 func (c *cli) config() (config, error) {
 	abs, err := filepath.Abs("config.toml")
-	return loadConfig(c.Config, err != nil || c.Config != abs)
+	cfg, err := loadConfig(c.Config, err != nil || c.Config != abs)
+	if err != nil {
+		err = badConfig{err}
+	}
+	return cfg, err
 }
 
 // engine opens the engine on a state directory.
@@ -106,11 +131,11 @@ func texts(caps []bot.Capability) (*locales.Registry, *locales.Bundle, error) {
 func content(c config) ([]bot.Capability, error) {
 	fsys, err := data.Open(c.Content.Dir)
 	if err != nil {
-		return nil, err
+		return nil, badConfig{err}
 	}
 	principles, err := data.Principles(fsys)
 	if err != nil {
-		return nil, err
+		return nil, badConfig{err}
 	}
 	return commands.All(principles), nil
 }
@@ -123,7 +148,7 @@ func (runCmd) Run(ctx context.Context, c *cli) (err error) {
 		return err
 	}
 	if cfg.Matrix.User == "" && cfg.Signal.Account == "" {
-		return fmt.Errorf("no network is configured: set [matrix] user or [signal] account in %s, or try `starling console`", c.Config)
+		return badConfig{fmt.Errorf("no network is configured: set [matrix] user or [signal] account in %s, or try `starling console`", c.Config)}
 	}
 	level, err := zerolog.ParseLevel(cfg.Log.Level)
 	if err != nil {

@@ -79,7 +79,7 @@ In the state directory, until it is moved elsewhere: the way back into the bot's
 In the state directory: the registration as an application service.
 .SH EXIT STATUS
 0 when all is well, 1 when something is not (for
-.B starling doctor\fR: when something does not work), 80 when the command line was not understood.
+.B starling doctor\fR: when something does not work), 78 when only an operator can mend it, such as a configuration that is wrong or a login that has ended, 80 when the command line was not understood.
 `)
 	return w.Flush()
 }

@@ -18,6 +18,7 @@ import (
 var (
 	ErrNotLoggedIn     = errors.New("there is no Matrix login in the state directory: run `starling matrix login`")
 	ErrAlreadyLoggedIn = errors.New("the bot is already logged in: `starling run` starts it. To use another account, take another state directory")
+	ErrOtherAccount    = errors.New("the configuration names another Matrix account than the one that is logged in: correct [matrix] user, or log in with another state directory")
 	ErrLoggedOut       = errors.New("the homeserver no longer knows this login: the bot was logged out, or its device was deleted. Run `starling matrix login` again; with the recovery key it keeps its identity")
 	ErrDeviceLost      = errors.New("the encryption keys of the bot's device are not those on the homeserver: crypto.db was lost, restored from a backup, or used twice. Run `starling matrix login --new-device` with the recovery key at hand")
 )

@@ -128,7 +128,7 @@ func newAdapter(ctx context.Context, cfg Config, st *store) (*Adapter, error) {
 	case s == nil || !s.Ready:
 		return nil, ErrNotLoggedIn
 	case cfg.UserID != "" && cfg.UserID != s.UserID.String():
-		return nil, fmt.Errorf("the configuration names another Matrix account than the one that is logged in: correct [matrix] user, or log in with another state directory")
+		return nil, ErrOtherAccount
 	case cfg.Homeserver != "" && hasScheme(cfg.Homeserver):
 		s.Homeserver = cfg.Homeserver
 	}
