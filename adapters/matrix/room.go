@@ -81,7 +81,7 @@ func (a *Adapter) readRoom(ctx context.Context, b *batch, rid id.RoomID, data *j
 		}
 		for _, evt := range state {
 			evt.RoomID = rid
-			if err := v.state(ctx, evt); err != nil {
+			if err := v.read(ctx, evt, false); err != nil {
 				return err
 			}
 		}
@@ -91,20 +91,14 @@ func (a *Adapter) readRoom(ctx context.Context, b *batch, rid id.RoomID, data *j
 			}
 		}
 		for _, evt := range gap {
-			if err := v.message(ctx, evt); err != nil {
+			if err := v.read(ctx, evt, true); err != nil {
 				return err
 			}
 		}
 		for i, evt := range timeline {
 			r.LastEvent = evt.ID
-			if evt.StateKey != nil {
-				if err := v.state(ctx, evt); err != nil {
-					return err
-				}
-			} else if i > heard {
-				if err := v.message(ctx, evt); err != nil {
-					return err
-				}
+			if err := v.read(ctx, evt, i > heard); err != nil {
+				return err
 			}
 			if i == heard {
 				if err := v.announce(ctx); err != nil {
@@ -128,6 +122,20 @@ type visit struct {
 	replaced  id.RoomID // the predecessor that the room itself names
 	changed   bool      // something has to be told
 	whole     bool      // with everyone in the room
+}
+
+// read reads one event; heard says that what it says counts, not only the state that it sets. One over which the library or the
+// adapter stumbles is passed over.
+func (v *visit) read(ctx context.Context, evt *event.Event, heard bool) (err error) {
+	v.a.guard("event", func() {
+		switch {
+		case evt.StateKey != nil:
+			err = v.state(ctx, evt)
+		case heard:
+			err = v.message(ctx, evt)
+		}
+	})
+	return err
 }
 
 func (v *visit) state(ctx context.Context, evt *event.Event) error {

@@ -103,9 +103,18 @@ var uriPath = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
 
 func (s *store) close() error { return s.db.Close() }
 
-// txn runs fn in a transaction that holds the write lock from its first statement.
+// errStumbled stands for a panic.
+var errStumbled = errors.New("what came in made the bot stumble")
+
+// txn runs fn in a transaction that holds the write lock from its first statement. A panic of fn is an error: the library would leave
+// the transaction open, and the database locked.
 func (s *store) txn(ctx context.Context, fn func(ctx context.Context) error) error {
-	return s.own.DoTxn(ctx, nil, func(ctx context.Context) error {
+	return s.own.DoTxn(ctx, nil, func(ctx context.Context) (err error) {
+		defer func() {
+			if recover() != nil {
+				err = errStumbled
+			}
+		}()
 		if _, err := s.own.Exec(ctx, touchQuery); err != nil {
 			return err
 		}

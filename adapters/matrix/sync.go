@@ -24,9 +24,9 @@ const (
 	timelineLimit = 100
 	// A gap in a timeline is filled at most so far back.
 	gapAge    = 24 * time.Hour
-	gapEvents = 5000
-	gapPage   = 100
-	gapTries  = 5 // so often all rooms wait for one whose past cannot be fetched
+	gapPages  = 100
+	gapEvents = 100 // a page
+	gapTries  = 5   // so often all rooms wait for one whose past cannot be fetched
 )
 
 // syncFilter asks only for what is read. Members come whole: keys must reach all of them.
@@ -474,7 +474,8 @@ func (a *Adapter) openHeld(ctx context.Context, b *batch, sessions []id.SessionI
 }
 
 // fillGap fetches what a limited timeline left out: back to the newest event that was handed over, and to the end of that
-// page, because events that came late over federation stand further back.
+// page, because events that came late over federation stand further back. Whoever sends an event sets its date: what claims to be
+// old is passed over, and hides nothing that stands behind it, unless a whole page does.
 func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.Event, error) {
 	oldest := a.cfg.Now().Add(-gapAge).UnixMilli()
 	filter, err := json.Marshal(map[string]any{"types": timelineTypes})
@@ -482,17 +483,9 @@ func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.E
 		return nil, err
 	}
 	var back []*event.Event
-	for done := false; !done && from != "" && len(back) < gapEvents; {
-		var page struct {
-			Chunk events `json:"chunk"`
-			End   string `json:"end"`
-		}
-		u := a.cli.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", r.ID, "messages"}, map[string]string{
-			"dir": "b", "from": from, "limit": strconv.Itoa(gapPage), "filter": string(filter),
-		})
-		pageCtx, cancel := context.WithTimeout(ctx, time.Minute)
-		_, err := a.cli.MakeRequest(pageCtx, http.MethodGet, u, nil, &page)
-		cancel()
+pages:
+	for range gapPages {
+		page, err := a.gapPage(ctx, r.ID, from, string(filter))
 		if err != nil {
 			a.gapTries[r.ID]++
 			st := httpStatus(err)
@@ -502,21 +495,23 @@ func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.E
 			a.log.Warn().Err(clean(err)).Str("room", a.cfg.Hash(r.ID.String())).Msg("What was said while the bot was away cannot be read")
 			break
 		}
+		known, fresh := false, false
 		for _, evt := range page.Chunk {
 			evt.RoomID = r.ID
 			switch {
-			case evt.ID == r.LastEvent:
-				done = true
 			case a.isOwnJoin(evt, true):
-				slices.Reverse(back)
-				return back, nil
+				break pages
+			case evt.ID == r.LastEvent:
+				known = true
 			case evt.Timestamp < oldest:
-				done = true
-			case evt.StateKey == nil:
-				back = append(back, evt)
+			default:
+				fresh = true
+				if evt.StateKey == nil {
+					back = append(back, evt)
+				}
 			}
 		}
-		if page.End == from || len(page.Chunk) == 0 {
+		if known || !fresh || page.End == "" || page.End == from {
 			break
 		}
 		from = page.End
@@ -524,6 +519,22 @@ func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.E
 	delete(a.gapTries, r.ID)
 	slices.Reverse(back)
 	return back, nil
+}
+
+type gapPage struct {
+	Chunk events `json:"chunk"`
+	End   string `json:"end"`
+}
+
+// gapPage fetches one page of a room's past, the newest event first.
+func (a *Adapter) gapPage(ctx context.Context, rid id.RoomID, from, filter string) (page gapPage, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	u := a.cli.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", rid, "messages"}, map[string]string{
+		"dir": "b", "from": from, "limit": strconv.Itoa(gapEvents), "filter": filter,
+	})
+	_, err = a.cli.MakeRequest(ctx, http.MethodGet, u, nil, &page)
+	return page, err
 }
 
 // keepHouse asks for late keys, tells whom it cannot read, shares the bot's own before they are needed, describes the commands, and removes what has had its time.

@@ -161,15 +161,38 @@ func TestGapStopsAtADayAndAtTheOwnJoin(t *testing.T) {
 	a := acc.open()
 	defer a.Close()
 	old := fmt.Sprintf(`"origin_server_ts":%d`, time.Now().Add(-25*time.Hour).UnixMilli())
-	h.messages["old"] = `{"end":"more","chunk":[` + text(ana, "fresh") + `,` + text(ana, "stale", old) + `]}`
-	h.messages["more"] = `{"chunk":[` + text(ana, "older") + `]}`
-	h.messages["join"] = `{"end":"more","chunk":[` + text(ana, "fresh") + `,` +
-		member(botID, "join", `"unsigned":{"prev_content":{"membership":"invite"}}`) + `,` + text(ana, "before") + `]}`
-	for _, from := range []string{"old", "join"} {
-		got, err := a.fillGap(t.Context(), &room{ID: roomID, LastEvent: "$none"}, from)
-		if err != nil || len(got) != 1 || got[0].Content.Raw["body"] != "fresh" {
-			t.Errorf("from %s: %d events, %v", from, len(got), err)
+	page := func(end string, chunk ...string) string {
+		return fmt.Sprintf(`{"end":%q,"chunk":[%s]}`, end, strings.Join(chunk, ","))
+	}
+	h.messages["old"] = page("stale", text(ana, "fresh"), text(ana, "stale", old))
+	h.messages["stale"] = page("more", text(ana, "staler", old))
+	h.messages["more"] = page("", text(ana, "never asked for"))
+	h.messages["join"] = page("more", text(ana, "fresh"),
+		member(botID, "join", `"unsigned":{"prev_content":{"membership":"invite"}}`), text(ana, "before"))
+	h.messages["forged"] = page("hidden", text(ana, "forged", old), text(ana, "in between"))
+	h.messages["hidden"] = page("stale", text(ana, "fresh"))
+	for from, want := range map[string][]string{"old": {"fresh"}, "join": {"fresh"}, "forged": {"fresh", "in between"}} {
+		found, err := a.fillGap(t.Context(), &room{ID: roomID, LastEvent: "$none"}, from)
+		var got []string
+		for _, evt := range found {
+			got = append(got, evt.Content.Raw["body"].(string))
 		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("from %s: %q, %v; want %q", from, got, err, want)
+		}
+	}
+}
+
+func TestGapWithoutAnEndIsBounded(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	a := acc.open()
+	defer a.Close()
+	for n := range gapPages + 10 {
+		h.messages[fmt.Sprintf("p%d", n)] = fmt.Sprintf(`{"end":"p%d","chunk":[%s]}`, n+1, text(ana, "again"))
+	}
+	if got, err := a.fillGap(t.Context(), &room{ID: roomID, LastEvent: "$none"}, "p0"); err != nil || len(got) != gapPages {
+		t.Errorf("%d events, %v", len(got), err)
 	}
 }
 
@@ -215,6 +238,27 @@ func TestMalformedEventsStopNobody(t *testing.T) {
 	in.until(t, "fine", textIs("fine"))
 	if got := in.texts(); !slices.Equal(got, []string{"fine"}) {
 		t.Errorf("texts %q", got)
+	}
+}
+
+// Whatever the adapter or its library stumbles over, it is passed over, and the database is not left locked.
+func TestAnEventThatMakesTheBotStumble(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	a := acc.open()
+	defer a.Close()
+	v := &visit{a: a, b: newBatch(), r: nil, announced: true} // a room that is not there: whoever looks at it panics
+	err := a.store.txn(t.Context(), func(ctx context.Context) error {
+		return v.read(ctx, parse(t, encryption()), true)
+	})
+	if err != nil {
+		t.Errorf("an event: %v", err)
+	}
+	if err := a.store.txn(t.Context(), func(context.Context) error { panic("what follows") }); !errors.Is(err, errStumbled) {
+		t.Errorf("a transaction: %v", err)
+	}
+	if err := a.store.putRoom(t.Context(), &room{ID: roomID, Membership: joined}); err != nil {
+		t.Errorf("the database afterwards: %v", err)
 	}
 }
 
