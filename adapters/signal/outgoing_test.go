@@ -141,6 +141,28 @@ func TestAChallengeIsKept(t *testing.T) {
 	}
 }
 
+// Where the challenge cannot be kept, or is not kept yet, that it is not there does not mean that proof was given.
+func TestAChallengeThatCannotBeKeptIsNoProof(t *testing.T) {
+	sent := 0
+	a, _ := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+		if method == "send" {
+			sent++
+			return json.RawMessage(`{"results":[{"type":"RATE_LIMIT_FAILURE","token":"a-token","retryAfterSeconds":600}]}`), nil
+		}
+		return inGroup(method, params)
+	}))
+	a.cfg.StateDir = filepath.Join(a.cfg.StateDir, "gone")
+	for range 2 {
+		var err *bot.SendError
+		if _, e := a.Send(t.Context(), bot.Outgoing{Kind: bot.OutMessage, Room: groupID, Text: "hello"}); !errors.As(e, &err) || !err.Account || err.After < 9*time.Minute {
+			t.Fatalf("got %+v, want that the account waits as long as Signal said", err)
+		}
+	}
+	if sent != 1 {
+		t.Errorf("Signal was asked %d times", sent)
+	}
+}
+
 // FuzzAnswer: whatever signal-cli answers to a send, nothing breaks, and no word of its error reaches a log.
 func FuzzAnswer(f *testing.F) {
 	f.Add(-1, "Failed to send message +14155550123", `{"response":{"results":[{"type":"IDENTITY_FAILURE","recipientAddress":{"uuid":"`+luc+`"}}]}}`)

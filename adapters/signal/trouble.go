@@ -181,10 +181,7 @@ func (a *Adapter) limited(ctx context.Context, room, token string, after time.Du
 	}
 	if token != "" {
 		if token != "?" {
-			a.mu.Lock()
-			a.proof = true
-			a.mu.Unlock()
-			if err := os.WriteFile(filepath.Join(a.cfg.StateDir, challengeFile), []byte(token+"\n"), 0o600); err != nil {
+			if err := a.keepChallenge(token); err != nil {
 				a.log.Error().Err(err).Msg("The challenge of a captcha cannot be kept")
 			}
 		}
@@ -193,6 +190,16 @@ func (a *Adapter) limited(ctx context.Context, room, token string, after time.Du
 		a.tellSoon(ctx, room, &bot.Notice{Message: Limited{Until: locales.Clock{At: until}}, Key: "limited", Again: time.Hour, Operators: true})
 	}
 	return &bot.SendError{Err: errLimited, Account: true, After: a.lookAfter(after), Perhaps: perhaps}
+}
+
+// keepChallenge keeps the challenge for `starling signal captcha`. A file that is not there means that proof was given: so it is there
+// before anybody looks.
+func (a *Adapter) keepChallenge(token string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	err := os.WriteFile(filepath.Join(a.cfg.StateDir, challengeFile), []byte(token+"\n"), 0o600)
+	a.proof = err == nil
+	return err
 }
 
 // noteToSelf is what the account's own phone reads when Signal wants proof, should that get through.
