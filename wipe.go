@@ -9,17 +9,15 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	ossignal "os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
+	"syscall"
 
 	"starling/adapters/matrix"
 	"starling/bot"
 )
-
-// farewellFor is how long the homeserver is waited for, once nothing is left here.
-const farewellFor = 10 * time.Second
 
 type wipeCmd struct {
 	Yes bool `help:"Ask nothing: for a script, or a key on the keyboard."`
@@ -47,28 +45,28 @@ func ignoreEnd(err error) error {
 	return err
 }
 
-// wiped are the files of a state directory, those first without which the others cannot be read.
-var wiped = []string{keyFile, "crypto.key", "matrix-recovery-key.txt", "matrix-appservice.yaml", "matrix-*", "crypto.db*", databaseFile + "*", snapshotPrefix + "*",
-	"signal-*", "backup.lock", "status.sock", "lock"}
+// wiped are the files of a state directory, those first without which the others cannot be read; unfinished ones of each among them.
+var wiped = []string{keyFile + "*", "crypto.key*", "matrix-recovery-key.txt*", "matrix-appservice.yaml", "matrix-*", "crypto.db*", databaseFile + "*", snapshotPrefix + "*",
+	"*" + partMark + "*", "signal-*", "backup.lock", "status.sock"}
 
-// wipe stops a running bot and destroys what it kept, keys first: from then on the rest is noise, whatever comes between. It goes
-// on where it can, and can be called again.
+// wipe stops a running bot, keeps its place taken, and destroys what it kept, keys first: from then on the rest is noise, whatever
+// comes between. The network comes last. It goes on where it can, and can be called again.
 func wipe(ctx context.Context, cfg config, out io.Writer) error {
+	ossignal.Ignore(syscall.SIGHUP, syscall.SIGPIPE) // the line to the machine may be cut meanwhile
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 	dir := cfg.State.Dir
-	ran, stopped := bot.Kill(dir)
+	lock, ran, err := bot.Seize(dir)
+	wrong := ignoreGone(err)
 	end, err := matrix.Farewell(ctx, dir)
 	if err != nil {
 		say("The Matrix login cannot be read, so the device is not ended at the homeserver.")
 	}
-	wrong := stopped
 	files := 0
 	for _, pattern := range wiped {
-		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		found, err := fs.Glob(os.DirFS(dir), pattern)
 		wrong = errors.Join(wrong, err)
-		slices.Sort(found)
-		for _, path := range found {
-			n, err := destroy(path)
+		for _, name := range found {
+			n, err := destroy(filepath.Join(dir, name))
 			files += n
 			wrong = errors.Join(wrong, err)
 		}
@@ -84,20 +82,22 @@ func wipe(ctx context.Context, cfg config, out io.Writer) error {
 	default:
 		say("Destroyed: %d files in %s, the keys first. What was sealed with them cannot be read any more.", files, dir)
 	}
-	if left, err := os.ReadDir(dir); err == nil && len(left) > 0 {
+	left, _ := os.ReadDir(dir)
+	left = slices.DeleteFunc(left, func(d fs.DirEntry) bool { return d.Name() == "lock" })
+	if len(left) > 0 {
 		say("Not the bot's, and still there: %d other files in %s.", len(left), dir)
 	}
 	if ran {
 		say("The running bot was killed. Where systemd watches over it: systemctl disable --now starling")
 	}
 	if end != nil {
-		ctx, cancel := context.WithTimeout(ctx, farewellFor)
-		defer cancel()
 		if err := end(ctx); err != nil {
 			say("The homeserver could not be reached: end the bot's device there as soon as you can (in any client of the account, or ask the server's administrator).")
 		} else {
 			say("The homeserver has ended the device: a copy of this disk cannot act in the bot's name any more.")
 		}
+	} else if cfg.Matrix.User != "" {
+		say("No Matrix login lies here to be ended. If a wipe was interrupted before, see in any client of the account that the bot's device is gone.")
 	}
 	if cfg.Signal.Account != "" {
 		say("Signal: its keys lie with signal-cli, not here. Delete them, `signal-cli -a ACCOUNT deleteLocalAccountData`, and on the account's phone: Settings, Linked devices, unlink.")
@@ -110,19 +110,30 @@ func wipe(ctx context.Context, cfg config, out io.Writer) error {
 - Backups elsewhere, and who has their age identity. Snapshots of this disk or this virtual machine.
 - A disk may keep old copies of what is overwritten (an SSD does). Only an encrypted disk whose key is destroyed is surely gone.
 - Who had the machine in hand before may have copied everything: tell the chapters, so that they remove the bot from their rooms.`)
+	if lock != nil {
+		wrong = errors.Join(wrong, os.Remove(lock.Name()), lock.Close())
+	}
 	return wrong
 }
 
-// destroy overwrites and deletes a file, or a folder with what is in it; it tells how many files that were.
+// destroy overwrites and deletes a file, or a folder with what is in it; it tells how many files that were. A link is deleted, and
+// said to be one: what it points at is not the bot's to delete.
 func destroy(path string) (n int, err error) {
+	var wrong error
 	err = filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+		switch {
+		case err != nil:
 			return err
+		case d.Type().IsRegular():
+			n++
+			wrong = errors.Join(wrong, overwrite(path))
+		case d.Type()&fs.ModeSymlink != 0:
+			to, err := os.Readlink(path)
+			wrong = errors.Join(wrong, err, fmt.Errorf("%s was a link: what it points at, %s, is still there", path, to))
 		}
-		n++
-		return overwrite(path)
+		return nil
 	})
-	return n, errors.Join(ignoreGone(err), os.RemoveAll(path))
+	return n, errors.Join(wrong, ignoreGone(err), os.RemoveAll(path))
 }
 
 func ignoreGone(err error) error {
@@ -133,7 +144,7 @@ func ignoreGone(err error) error {
 }
 
 func overwrite(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,7 @@ func Open(cfg Config, caps ...Capability) (*Engine, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the state directory cannot be made: %w", err)
 	}
-	lock, err := lockDir(cfg.Dir)
+	lock, err := Lock(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,11 @@ package matrix
 import (
 	"context"
 	"errors"
+	"time"
 )
+
+// farewellFor is how long the homeserver is waited for.
+const farewellFor = 10 * time.Second
 
 // Farewell reads what it takes to end this device at its homeserver while crypto.db is still there; what it gives does so, also
 // afterwards. It is nil where there is no login.
@@ -24,6 +28,8 @@ func Farewell(ctx context.Context, dir string) (end func(context.Context) error,
 	}
 	cli.UserID, cli.DeviceID, cli.AccessToken = v.UserID, v.DeviceID, v.AccessToken
 	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, farewellFor)
+		defer cancel()
 		if _, err := cli.Logout(ctx); err != nil && !loggedOut(err) {
 			return clean(err)
 		}
