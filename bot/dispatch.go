@@ -23,6 +23,8 @@ const (
 	firstBackoff    = time.Second
 	longestBackoff  = 10 * time.Minute
 	longestAlert    = time.Minute // a room that is back after an outage hears soon what rings
+	// waitedFor is how many tries of a call, four minutes, what stands behind it in a room waits for where a second try shows twice.
+	waitedFor = 8
 )
 
 // dispatcher holds what waits in the outbox, without its text, and hands it to the adapters: rooms side by side, one call
@@ -238,8 +240,10 @@ func (d *dispatcher) ready() (ready []*waiting, next time.Time) {
 			sooner(acc.closed)
 			continue
 		}
-		short := now.Before(acc.short)
-		var best *waiting
+		short, idempotent := now.Before(acc.short), d.e.adapters[q.adapter].Abilities().Idempotent
+		// What would be tried in the place of a call that failed would overtake it if the network is back, and bear the mark of a
+		// repetition, too, if it is not.
+		var best, failed *waiting
 		for _, lane := range q.lanes {
 			var w *waiting
 			for _, o := range lane { // what is for later holds up nothing; what could not be sent yet holds up its lane
@@ -254,24 +258,27 @@ func (d *dispatcher) ready() (ready []*waiting, next time.Time) {
 			}
 			if now.Before(w.retryAt) {
 				sooner(w.retryAt)
+				if !idempotent && w.tries > 0 && w.tries <= waitedFor && (failed == nil || inOrder(w, failed) < 0) {
+					failed = w
+				}
 				continue
 			}
-			if best == nil || w.priority < best.priority || w.priority == best.priority && w.id < best.id {
+			if best == nil || inOrder(w, best) < 0 {
 				best = w
 			}
 		}
-		if best != nil {
+		if best != nil && (failed == nil || inOrder(best, failed) < 0) {
 			ready = append(ready, best)
 		}
 	}
-	slices.SortFunc(ready, func(a, b *waiting) int {
-		if a.priority != b.priority {
-			return int(a.priority - b.priority)
-		}
-		return int(a.id - b.id)
-	})
+	slices.SortFunc(ready, inOrder)
 	ready = d.oneByOne(ready, now, sooner)
 	return ready, next
+}
+
+// inOrder compares two rows as they leave: the more urgent first, then the older.
+func inOrder(a, b *waiting) int {
+	return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(a.id, b.id))
 }
 
 // claim starts one call; the caller holds the lock.

@@ -2,6 +2,7 @@ package bot_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,6 +31,47 @@ func (h *house) crashIn(do func(tx *bot.Tx) error) {
 	if h.faults != before+1 {
 		h.t.Fatalf("%d crashes", h.faults-before)
 	}
+}
+
+// Behind a call that failed nothing is tried in its place, but for what is more urgent: the room hears all in order, and nothing that was
+// not tried bears the mark.
+func TestWhatWaitsBehindACallThatFailedIsNotMarked(t *testing.T) {
+	h := liveOn(t, rig.LikeSignal())
+	h.net.Down("!room", 30*time.Second)
+	for _, text := range []string{"one", "two", "three"} {
+		h.post("!room", text, lane(text))
+		h.settle()
+	}
+	h.advance(10 * time.Second)
+	h.post("!room", "alert", bot.Rings(), lane("alert"))
+	h.advance(time.Minute)
+	var got []string
+	for _, text := range h.spoken("!room") {
+		first, rest, _ := strings.Cut(text, "\n")
+		if rest != "" {
+			first += " again?"
+		}
+		got = append(got, first)
+	}
+	if want := []string{"alert again?", "one again?", "two", "three"}; !slices.Equal(got, want) {
+		t.Errorf("said %q, want %q", got, want)
+	}
+}
+
+// One message that never leaves holds up the others for some minutes, not for ever.
+func TestWhatNeverLeavesDoesNotStopARoom(t *testing.T) {
+	h := liveOn(t, rig.LikeSignal())
+	h.tap.calls(func(_ context.Context, out bot.Outgoing) error {
+		if strings.Contains(out.Text, "never") {
+			return errors.New("it cannot be uploaded")
+		}
+		return nil
+	}, nil)
+	h.post("!room", "never", lane("never"))
+	h.settle()
+	h.post("!room", "always", lane("always"))
+	h.advance(10 * time.Minute)
+	h.wantSpoken("!room", "always")
 }
 
 // Where the network cannot tell a repetition, people can: it is marked. What leaves no second trace is only done again.
