@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,4 +50,82 @@ func TestANewPhoneAndAnOutageLoseNothing(t *testing.T) {
 		hears(t, luc, lab.Hears{Quotes: asked}) // it is whole before the next begins
 		starling.WaitIdle(t)
 	})
+}
+
+// The server is away for half a minute while alerts are under way, and people go on writing: when it is back all of it comes, in order,
+// and what comes a second time says that it may be a repetition.
+func TestHalfAMinuteWithoutTheServerLosesNothing(t *testing.T) {
+	const followers, many, questions, away = 3, 8, 3, 30 * time.Second
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	signal := lab.StartSignal(t)
+	phone, ana := signal.Join(t, "starling"), signal.Join(t, "ana")
+	daemon := signal.BotDaemon(t, phone)
+	friends := friends(t, signal, followers+1)
+	starling := daemon.StartStarling(t, "", friends...)
+	origin, groups := chapters(t, ana, phone, friends, followers)
+	var previews []lab.Heard
+	var numbers []int
+	for i := range many {
+		numbers = append(numbers, i)
+		previews = append(previews, ana.Wait(lab.Hears{Group: origin, Quotes: ana.Say(origin, fmt.Sprintf("/alert now: alarm number %d", i)), Contains: []string{"✅"}}))
+	}
+	starling.WaitIdle(t)
+	mark := ana.Mark()
+	for _, p := range previews {
+		ana.React(origin, p, "✅")
+	}
+	ana.Wait(lab.Hears{Group: groups[0], Contains: []string{"alarm number 0"}})
+	if err := signal.Outage(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	back := time.After(away)
+	queued, err := starling.Status(ctx)
+	if err != nil || queued.Outbox == 0 {
+		t.Fatalf("nothing was under way when the server went: %+v %v", queued, err)
+	}
+	asked := map[string][]string{} // they wait at the server
+	for range questions {
+		for _, g := range groups {
+			asked[g] = append(asked[g], ana.Say(g, "/needs list"))
+		}
+	}
+	<-back
+	if err := signal.Outage(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range groups {
+		for _, want := range []lab.Hears{{Quotes: asked[g][questions-1]}, {Contains: []string{fmt.Sprintf("alarm number %d", many-1)}}} {
+			want.Group = g
+			if _, err := ana.Await(ctx, want); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	starling.WaitIdle(t)
+	for i, g := range groups {
+		heard, repeats := alerts(t, ana, g)
+		var first []int // without what came again
+		for _, n := range heard {
+			if !slices.Contains(first, n) {
+				first = append(first, n)
+			}
+		}
+		again := len(heard) - len(first)
+		t.Logf("of %d messages that waited, group %d hears %d again, and %d bear the mark", queued.Outbox, i, again, repeats)
+		// One call to each group is under way at a time.
+		if !slices.Equal(first, numbers) || again > repeats || repeats > 1 {
+			t.Errorf("group %d hears %v, %d of which bear the mark", i, heard, repeats)
+		}
+		var answered []string
+		for _, m := range ana.Heard(g, mark) {
+			if m.Kind == "message" && m.Quote != nil {
+				answered = append(answered, m.Quote.ID)
+			}
+		}
+		if !slices.Equal(answered, asked[g]) {
+			t.Errorf("group %d: to %q the answers are %q", i, asked[g], answered)
+		}
+	}
 }
