@@ -97,6 +97,16 @@ func (h *homeserver) called(part string) *call {
 	return nil
 }
 
+// count counts such requests. The lock is held by the caller.
+func (h *homeserver) count(part string) (n int) {
+	for _, c := range h.calls {
+		if strings.Contains(c.Path, part) {
+			n++
+		}
+	}
+	return n
+}
+
 func (h *homeserver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var body bytes.Buffer
 	body.ReadFrom(r.Body)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +29,7 @@ const (
 func (a *Adapter) mayInvite(person id.UserID) bool {
 	for _, rule := range a.cfg.Invite {
 		switch {
-		case rule == "*",
+		case rule == "*" && person != "",
 			strings.HasPrefix(rule, ":") && person.Homeserver() == rule[1:],
 			strings.HasPrefix(rule, "@") && person.String() == rule:
 			return true
@@ -43,58 +44,56 @@ func (a *Adapter) invitation(ctx context.Context, in bot.Inbox, b *batch, rid id
 	if err != nil {
 		return err
 	}
-	if r.Membership == invited {
+	if r.Membership == invited && r.Inviter != "" {
 		return nil // the same invitation again
 	}
-	var inviter id.UserID
-	direct := false
-	for _, evt := range state {
-		switch {
-		case evt.Type.Type == event.StateMember.Type && evt.StateKey != nil && *evt.StateKey == a.me.String():
-			inviter = evt.Sender
-			direct, _ = evt.Content.Raw["is_direct"].(bool)
-		case evt.Type.Type == event.StateEncryption.Type:
-			r.Encrypted = true
+	inviter, direct := a.inviter(state)
+	via := inviter.Homeserver()
+	upgraded, err := a.upgraded(ctx, b, rid)
+	if err != nil {
+		return err
+	}
+	may := a.mayInvite(inviter)
+	ok := may
+	if len(upgraded) > 0 {
+		ok = inviter != "" // by its tombstone the old room has said yes
+	} else if ok && !slices.Contains(a.cfg.Invite, inviter.String()) {
+		if ok, err = in.InviterAllowance(ctx, Name, inviter.String(), roomsPerDay); err != nil {
+			return err
 		}
 	}
-	via := inviter.Homeserver()
-	if r.Replaces == "" {
-		ok := a.mayInvite(inviter)
-		if ok && !slices.Contains(a.cfg.Invite, inviter.String()) {
-			if ok, err = in.InviterAllowance(ctx, Name, inviter.String(), roomsPerDay); err != nil {
-				return err
-			}
-		}
-		if !ok {
-			a.log.Info().Str("room", a.cfg.Hash(rid.String())).Str("inviter", a.cfg.Hash(inviter.String())).Msg("An invitation was declined")
-			b.want(a, rid, wantLeave, via)
-			return nil
-		}
+	if !ok {
+		a.log.Info().Str("room", a.cfg.Hash(rid.String())).Str("inviter", a.cfg.Hash(inviter.String())).Msg("An invitation was declined")
+		b.want(a, rid, wantLeave, via)
+		return nil
+	}
+	if may {
 		r.Inviter = inviter
 	}
-	r.Membership, r.Marked = invited, direct
+	r.Membership, r.Marked = invited, r.Marked || direct
+	r.Encrypted = r.Encrypted || slices.ContainsFunc(state, func(evt *event.Event) bool { return evt.Type.Type == event.StateEncryption.Type })
 	b.want(a, rid, wantJoin, via)
 	return nil
 }
 
-// follow joins the room that a room was upgraded to.
-func (a *Adapter) follow(b *batch, old *room, tombstone *event.Event) {
-	next := tombstone.Content.AsTombstone().ReplacementRoom
-	if len(next) > 255 || !strings.HasPrefix(next.String(), "!") {
-		return
+// inviter reads who invites the bot, and whether to a direct chat. It is nobody where that is not clear: the state that comes with
+// an invitation is put together by the inviting homeserver, and nothing proves it.
+func (a *Adapter) inviter(state []*event.Event) (inviter id.UserID, direct bool) {
+	var found *event.Event
+	for _, evt := range state {
+		if evt.Type.Type != event.StateMember.Type || evt.StateKey == nil || *evt.StateKey != a.me.String() {
+			continue
+		}
+		if found != nil && (evt.Sender != found.Sender || !reflect.DeepEqual(evt.Content.Raw, found.Content.Raw)) {
+			return "", false
+		}
+		found = evt
 	}
-	via := tombstone.Sender.Homeserver()
-	b.errands = append(b.errands, func(ctx context.Context) error {
-		r, err := a.store.room(ctx, next)
-		if err != nil || r.Membership == joined || r.Replaces != "" {
-			return err
-		}
-		r.Membership, r.Replaces, r.Marked = invited, old.ID, old.Marked
-		if err := a.store.putRoom(ctx, r); err != nil {
-			return err
-		}
-		return a.store.want(ctx, next, wantJoin, via, a.cfg.Now())
-	})
+	if found == nil || found.Content.Raw["membership"] != string(event.MembershipInvite) {
+		return "", false
+	}
+	direct, _ = found.Content.Raw["is_direct"].(bool)
+	return found.Sender, direct
 }
 
 func (a *Adapter) nudge() {
@@ -162,12 +161,12 @@ func (a *Adapter) doErrand(ctx context.Context, e errand) error {
 	now := a.cfg.Now()
 	switch {
 	case err == nil && e.Want == wantLeave:
-		return a.store.wantNothing(ctx, e.Room)
+		return a.store.endErrand(ctx, e)
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
 	case now.Sub(e.WantedAt) > tryFor:
 		a.log.Warn().Str("room", a.cfg.Hash(e.Room.String())).Str("what", e.Want).Msg("A room could not be joined or left for a day; given up")
-		return errors.Join(a.store.wantNothing(ctx, e.Room), a.giveUp(ctx, e))
+		return errors.Join(a.store.endErrand(ctx, e), a.giveUp(ctx, e))
 	}
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = time.Second, 10*time.Minute
@@ -192,8 +191,7 @@ func (a *Adapter) giveUp(ctx context.Context, e errand) error {
 	if err != nil || e.Want != wantJoin || r.Membership != invited {
 		return err
 	}
-	r.Membership = left
-	return a.store.putRoom(ctx, r)
+	return a.store.putRoom(ctx, &room{ID: r.ID, Membership: left, Encrypted: r.Encrypted})
 }
 
 func (a *Adapter) join(ctx context.Context, e errand) error {

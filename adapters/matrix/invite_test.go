@@ -1,10 +1,12 @@
 package matrix
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"maunium.net/go/mautrix/id"
 
@@ -109,44 +111,6 @@ func TestDirectInvitation(t *testing.T) {
 	}
 }
 
-func TestUpgradedRoom(t *testing.T) {
-	const next = "!next:example.org"
-	for _, tt := range []struct {
-		name, create string
-		encrypted    bool
-		follows      bool
-	}{
-		{"names its predecessor", `{"room_version":"12","predecessor":{"room_id":"` + roomID + `"}}`, true, true},
-		{"names another", `{"predecessor":{"room_id":"!other:example.org"}}`, true, false},
-		{"names none", `{}`, true, false},
-		{"is weaker", `{"predecessor":{"room_id":"` + roomID + `"}}`, false, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			h := newHomeserver(t)
-			acc := newAccount(t, h)
-			in := newInbox()
-			acc.run(acc.open(), in)
-			h.push(settled(encryption()))
-			h.push(inRoom(nil, []string{ev("m.room.tombstone", ana, `{"replacement_room":"`+next+`"}`, `"state_key":""`)}))
-			h.until("the join", func() bool { return h.called("/join/"+next) != nil })
-			state := []string{ev("m.room.create", ana, tt.create, `"state_key":""`), member(ana, "join"), member("@ben:example.org", "join")}
-			if tt.encrypted {
-				state = append(state, encryption())
-			}
-			state = append(state, member(botID, "join"))
-			h.push(strings.ReplaceAll(inRoom(nil, state), `join":{"`+roomID, `join":{"`+next))
-			if !tt.follows {
-				h.until("the bot leaves again", func() bool { return h.called(next+"/leave") != nil })
-				return
-			}
-			got := in.until(t, "the new room", func(in bot.Incoming) bool { return in.Room == next })
-			if c := got.RoomChange; c.Replaces != roomID || c.Fresh || !c.Joined {
-				t.Errorf("%+v", c)
-			}
-		})
-	}
-}
-
 func TestWhatIsADirectChat(t *testing.T) {
 	two := []string{member(ana, "join"), member(botID, "join")}
 	named := ev("m.room.name", ana, `{"name":"Needs"}`, `"state_key":""`)
@@ -172,5 +136,33 @@ func TestWhatIsADirectChat(t *testing.T) {
 				t.Errorf("direct: %v", got.RoomChange.Direct)
 			}
 		})
+	}
+}
+
+// A tombstone or another invitation may come while the bot is still about what the one before asked for.
+func TestWhatIsWantedMeanwhileIsNotForgotten(t *testing.T) {
+	acc := newAccount(t, newHomeserver(t))
+	a := acc.open()
+	defer a.Close()
+	now := time.Now()
+	for _, end := range []func(old errand) error{
+		func(old errand) error { old.NextTry = now.Add(time.Hour); return a.store.putErrand(t.Context(), old) },
+		func(old errand) error { return a.store.endErrand(t.Context(), old) },
+	} {
+		now = now.Add(time.Minute)
+		if err := a.store.want(t.Context(), roomID, wantJoin, "", now); err != nil {
+			t.Fatal(err)
+		}
+		old, err := a.store.errands(t.Context())
+		if err != nil || len(old) != 1 {
+			t.Fatal(old, err)
+		}
+		now = now.Add(time.Minute)
+		if err := errors.Join(a.store.want(t.Context(), roomID, wantJoin, "", now), end(old[0])); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := a.store.errands(t.Context()); err != nil || len(left) != 1 || left[0].NextTry.UnixMilli() != now.UnixMilli() {
+			t.Errorf("left to do: %+v, %v", left, err)
+		}
 	}
 }

@@ -72,7 +72,7 @@ func (a *Adapter) readRoom(ctx context.Context, b *batch, rid id.RoomID, data *j
 	}
 
 	return a.store.txn(ctx, func(ctx context.Context) error {
-		v := &visit{a: a, b: b, r: r, announced: was}
+		v := &visit{a: a, b: b, r: r, announced: was, led: r.Membership == invited && r.Inviter == "" && !first}
 		if !was {
 			r.Membership = joined
 			if err := a.store.state.ClearCachedMembers(ctx, rid); err != nil {
@@ -117,11 +117,11 @@ type visit struct {
 	r *room
 
 	announced bool // the engine knows of the room: changes are told as they come
+	led       bool // only a tombstone brought the bot here
 	joinID    id.EventID
 	tombstone *event.Event
-	replaced  id.RoomID // the predecessor that the room itself names
-	changed   bool      // something has to be told
-	whole     bool      // with everyone in the room
+	changed   bool // something has to be told
+	whole     bool // with everyone in the room
 }
 
 // read reads one event; heard says that what it says counts, not only the state that it sets. One over which the library or the
@@ -171,7 +171,6 @@ func (v *visit) apply(ctx context.Context, evt *event.Event) error {
 		v.changed, v.whole = true, true
 		return st.SetPowerLevels(ctx, rid, c)
 	case *event.CreateEventContent:
-		v.replaced = c.GetPredecessor().RoomID
 		return st.SetCreate(ctx, evt)
 	case *event.EncryptionEventContent:
 		if c.Algorithm == id.AlgorithmMegolmV1 {
@@ -180,6 +179,8 @@ func (v *visit) apply(ctx context.Context, evt *event.Event) error {
 	case *event.HistoryVisibilityEventContent:
 		v.a.mach.HandleHistoryVisibility(ctx, evt)
 		return st.SetHistoryVisibility(ctx, rid, c)
+	case *event.JoinRulesEventContent:
+		return st.SetJoinRules(ctx, rid, c)
 	case *event.RoomNameEventContent:
 		if name := clip(c.Name, maxName); name != v.r.Name {
 			v.r.Name, v.changed = name, true
@@ -250,18 +251,14 @@ func (v *visit) announce(ctx context.Context) error {
 	if v.announced {
 		return nil
 	}
-	if old := v.r.Replaces; old != "" {
-		// An upgrade is followed only where the new room names the old one, and never out of encryption.
-		before, err := v.a.store.room(ctx, old)
-		if err != nil {
-			return err
-		}
-		if v.replaced != old || before.Encrypted && !v.r.Encrypted {
-			v.a.log.Warn().Str("room", v.a.cfg.Hash(v.r.ID.String())).Msg("A room that says it replaces another was not followed: it does not name its predecessor, or is not encrypted as that was")
-			v.r.Membership = left
-			v.b.want(v.a, v.r.ID, wantLeave, "")
-			return nil
-		}
+	replaced, err := v.replaced(ctx)
+	if err != nil {
+		return err
+	}
+	if v.led && replaced == nil {
+		v.r.Membership = left
+		v.b.want(v.a, v.r.ID, wantLeave, "")
+		return nil
 	}
 	direct, err := v.a.isDirect(ctx, v.r)
 	if err != nil {
@@ -272,12 +269,13 @@ func (v *visit) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if v.r.Inviter != "" {
+	if replaced != nil {
+		v.succeed(change, replaced)
+	} else if v.r.Inviter != "" {
 		change.RoomChange.Fresh = true
 		change.RoomChange.Inviter = v.r.Inviter.String()
 		change.ID = v.joinID.String() // by it the engine knows a second greeting after a crash
 	}
-	change.RoomChange.Replaces = v.r.Replaces.String()
 	v.b.in = append(v.b.in, *change)
 	v.b.errands = append(v.b.errands, func(ctx context.Context) error { return v.a.store.wantNothing(ctx, v.r.ID) })
 	return nil
@@ -329,7 +327,9 @@ func (v *visit) end(ctx context.Context) error {
 		return nil
 	}
 	if v.tombstone != nil {
-		v.a.follow(v.b, v.r, v.tombstone)
+		if err := v.follow(ctx); err != nil {
+			return err
+		}
 	}
 	others, err := v.a.store.state.GetRoomMembers(ctx, v.r.ID, event.MembershipJoin, event.MembershipInvite)
 	if err != nil {

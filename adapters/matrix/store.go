@@ -187,7 +187,7 @@ type room struct {
 	ID         id.RoomID
 	Membership string
 	Inviter    id.UserID
-	Replaces   id.RoomID
+	Next       id.RoomID // the room that it was upgraded to, as its tombstone says
 	Name       string
 	Encrypted  bool
 	Marked     bool
@@ -195,12 +195,12 @@ type room struct {
 	LastEvent  id.EventID
 }
 
-const roomColumns = `room_id, membership, inviter, replaces, name, encrypted, marked, direct, last_event`
+const roomColumns = `room_id, membership, inviter, next, name, encrypted, marked, direct, last_event`
 
 func (s *store) scanRoom(row dbutil.Scannable) (*room, error) {
 	var r room
 	var name []byte
-	if err := row.Scan(&r.ID, &r.Membership, &r.Inviter, &r.Replaces, &name, &r.Encrypted, &r.Marked, &r.Direct, &r.LastEvent); err != nil {
+	if err := row.Scan(&r.ID, &r.Membership, &r.Inviter, &r.Next, &name, &r.Encrypted, &r.Marked, &r.Direct, &r.LastEvent); err != nil {
 		return nil, err
 	}
 	open, err := s.box.Open("matrix_room:name:"+r.ID.String(), name)
@@ -235,11 +235,11 @@ func (s *store) putRoom(ctx context.Context, r *room) error {
 	}
 	_, err := s.own.Exec(ctx, `
 		INSERT INTO matrix_room (`+roomColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-		ON CONFLICT (room_id) DO UPDATE SET membership = excluded.membership, inviter = excluded.inviter, replaces = excluded.replaces,
+		ON CONFLICT (room_id) DO UPDATE SET membership = excluded.membership, inviter = excluded.inviter, next = excluded.next,
 			name = excluded.name, encrypted = matrix_room.encrypted OR excluded.encrypted, marked = excluded.marked,
 			direct = excluded.direct,
 			described = CASE WHEN excluded.membership = matrix_room.membership THEN matrix_room.described ELSE '' END, last_event = excluded.last_event
-	`, r.ID, r.Membership, r.Inviter, r.Replaces, name, r.Encrypted, r.Marked, r.Direct, r.LastEvent)
+	`, r.ID, r.Membership, r.Inviter, r.Next, name, r.Encrypted, r.Marked, r.Direct, r.LastEvent)
 	return err
 }
 
@@ -279,9 +279,15 @@ func (s *store) wantNothing(ctx context.Context, rid id.RoomID) error {
 	return err
 }
 
+// putErrand and endErrand leave alone what was wanted while the errand was under way.
 func (s *store) putErrand(ctx context.Context, e errand) error {
-	_, err := s.own.Exec(ctx, `UPDATE matrix_room SET next_try = $2, tries = $3 WHERE room_id = $1 AND want = $4`,
-		e.Room, e.NextTry.UnixMilli(), e.Tries, e.Want)
+	_, err := s.own.Exec(ctx, `UPDATE matrix_room SET next_try = $2, tries = $3 WHERE room_id = $1 AND want = $4 AND wanted_at = $5`,
+		e.Room, e.NextTry.UnixMilli(), e.Tries, e.Want, e.WantedAt.UnixMilli())
+	return err
+}
+
+func (s *store) endErrand(ctx context.Context, e errand) error {
+	_, err := s.own.Exec(ctx, `UPDATE matrix_room SET want = '' WHERE room_id = $1 AND want = $2 AND wanted_at = $3`, e.Room, e.Want, e.WantedAt.UnixMilli())
 	return err
 }
 

@@ -49,7 +49,7 @@ var syncFilter = func() string {
 }()
 
 var (
-	stateTypes    = []string{"m.room.member", "m.room.power_levels", "m.room.create", "m.room.encryption", "m.room.history_visibility", "m.room.name", "m.room.tombstone"}
+	stateTypes    = []string{"m.room.member", "m.room.power_levels", "m.room.create", "m.room.encryption", "m.room.history_visibility", "m.room.join_rules", "m.room.name", "m.room.tombstone"}
 	timelineTypes = append([]string{"m.room.message", "m.room.encrypted", "m.reaction", "m.room.redaction", "m.sticker", fenceType.Type}, stateTypes...)
 )
 
