@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"filippo.io/age"
@@ -157,7 +159,8 @@ func (r restoreCmd) Run(ctx context.Context, c *cli) error {
 	return nil
 }
 
-// restore fills a state directory that is empty or not there from a backup. Nothing is left behind when that fails.
+// restore fills a state directory that is empty or not there from a backup. All is whole before it gets its name, the key last, without
+// which no bot begins. Nothing is left behind when that fails; what is left when it is killed the next one destroys, or a wipe.
 func restore(ctx context.Context, file, identity, dir string) (err error) {
 	key, err := os.Open(identity)
 	if err != nil {
@@ -168,12 +171,6 @@ func restore(ctx context.Context, file, identity, dir string) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s holds no age identity", identity)
 	}
-	switch there, err := os.ReadDir(dir); {
-	case err != nil && !errors.Is(err, os.ErrNotExist):
-		return err
-	case len(there) > 0:
-		return fmt.Errorf("the state directory %s is not empty: name another in [state] dir, or move what is in it away", dir)
-	}
 	in, err := os.Open(file)
 	if err != nil {
 		return err
@@ -183,33 +180,71 @@ func restore(ctx context.Context, file, identity, dir string) (err error) {
 	if err != nil {
 		return errors.New("the backup does not open: the identity is another one, or the file is damaged")
 	}
-	dir = filepath.Clean(dir)
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".part-")
+	lock, err := bot.Lock(dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	if err := unpack(plain, work); err != nil {
-		return fmt.Errorf("the backup is not whole: %w", err)
-	}
-	if err := bot.SetAsideWaiting(ctx, filepath.Join(work, databaseFile)); err != nil {
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := sweepRestore(dir); err != nil {
 		return err
 	}
-	for _, name := range []string{keyFile, databaseFile} {
-		if err := syncDir(filepath.Join(work, name)); err != nil {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, sweepRestore(dir))
+		}
+	}()
+	if err := unpack(plain, dir); err != nil {
+		return fmt.Errorf("the backup is not whole: %w", err)
+	}
+	if err := bot.SetAsideWaiting(ctx, filepath.Join(dir, databaseFile+restoring)); err != nil {
+		return err
+	}
+	for _, name := range []string{databaseFile, keyFile} {
+		path := filepath.Join(dir, name)
+		if err := syncDir(path + restoring); err != nil {
+			return err
+		}
+		if err := os.Rename(path+restoring, path); err != nil {
+			return err
+		}
+		if err := syncDir(dir); err != nil {
 			return err
 		}
 	}
-	if err := syncDir(work); err != nil {
+	return nil
+}
+
+// restoring ends the names of what a restore has not finished.
+const restoring = ".restoring"
+
+// sweepRestore destroys what a restore that was not finished left in a state directory, the key last, by which the rest is known to
+// be such. An error says that there is more.
+func sweepRestore(dir string) error {
+	there, err := os.ReadDir(dir)
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(work, dir); err != nil { // over an empty directory, too
-		return err
+	has := func(name string) bool {
+		return slices.ContainsFunc(there, func(d os.DirEntry) bool { return d.Name() == name })
 	}
-	return syncDir(filepath.Dir(dir))
+	var left []string
+	for _, d := range there {
+		switch name := d.Name(); {
+		case name == "lock":
+		case strings.Contains(name, restoring), name == databaseFile && has(keyFile+restoring):
+			left = append(left, name)
+		default:
+			return fmt.Errorf("the state directory %s is not empty: name another in [state] dir, or move what is in it away", dir)
+		}
+	}
+	for _, name := range left {
+		_, e := destroy(filepath.Join(dir, name))
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 // unpack writes the two files of a backup; whatever else is in it, or is missing, makes it none.
@@ -223,7 +258,7 @@ func unpack(plain io.Reader, dir string) error {
 		if h.Name != name || h.Typeflag != tar.TypeReg {
 			return errors.New("it holds something else than a backup does")
 		}
-		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		f, err := os.OpenFile(filepath.Join(dir, name+restoring), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return err
 		}

@@ -3,8 +3,11 @@ package main
 import (
 	"database/sql"
 	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"filippo.io/age"
@@ -96,7 +99,7 @@ func TestABackupOfARunningBotIsRestoredElsewhere(t *testing.T) {
 	if restore(t.Context(), file, identities["other"], dir) == nil {
 		t.Error("somebody else's identity opens it")
 	}
-	if left, _ := filepath.Glob(dir + "*"); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 || filepath.Base(left[0]) != "lock" {
 		t.Errorf("what was refused left %v", left)
 	}
 	if restore(t.Context(), file, identities["mine"], old) == nil {
@@ -120,6 +123,88 @@ func TestABackupOfARunningBotIsRestoredElsewhere(t *testing.T) {
 	if got := noted(t, dir, "", nil); got != "sandpiper" {
 		t.Errorf("the restored bot knows %q", got)
 	}
+}
+
+// A restore that was killed leaves a plain key. The next one destroys it and is done, as far as the first one came; a wipe does, too.
+func TestAKilledRestoreIsDoneAgain(t *testing.T) {
+	if dir := os.Getenv("STARLING_TEST_RESTORE"); dir != "" { // the process that is killed
+		t.Fatal(restore(t.Context(), filepath.Join(dir, "pipe"), filepath.Join(dir, "identity"), filepath.Join(dir, "new")))
+	}
+	tmp := t.TempDir()
+	mine, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, identity, pipe, old, dir := filepath.Join(tmp, "backup.age"), filepath.Join(tmp, "identity"), filepath.Join(tmp, "pipe"), filepath.Join(tmp, "old"), filepath.Join(tmp, "new")
+	// The state directory is a link here: like a mounted one, and one in a folder of root's, it can be filled but not replaced.
+	if err := errors.Join(os.WriteFile(identity, []byte(mine.String()+"\n"), 0o600), syscall.Mkfifo(pipe, 0o600),
+		os.Mkdir(filepath.Join(tmp, "mounted"), 0o700), os.Symlink("mounted", dir)); err != nil {
+		t.Fatal(err)
+	}
+	noted(t, old, "sandpiper", nil)
+	if err := backup(t.Context(), old, file, mine.Recipient().String()); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, part := filepath.Join(dir, keyFile), filepath.Join(dir, keyFile+restoring)
+	killed := func() {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), "STARLING_TEST_RESTORE="+tmp)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		in, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A pipe holds 64 KiB: when all but the end has gone into it, much more than the key has been read.
+		_, err = in.Write(whole[:len(whole)-1])
+		if err := errors.Join(err, cmd.Process.Kill(), in.Close()); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		if found, err := os.ReadFile(part); err != nil || len(found) == 0 {
+			t.Fatalf("killed too early: this tests nothing (%v)", err)
+		}
+	}
+	again := func() {
+		t.Helper()
+		if err := restore(t.Context(), file, identity, dir); err != nil {
+			t.Fatal(err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(tmp, "*", "*"+restoring+"*")); len(left) > 0 {
+			t.Errorf("left are %v", left)
+		}
+		if got := noted(t, dir, "", nil); got != "sandpiper" {
+			t.Errorf("the restored bot knows %q", got)
+		}
+	}
+
+	killed()
+	again()
+	// Killed between the two names.
+	if err := os.Rename(key, part); err != nil {
+		t.Fatal(err)
+	}
+	again()
+	if restore(t.Context(), file, identity, dir) == nil {
+		t.Error("it was restored over a bot that is there")
+	}
+
+	cfg := defaultConfig()
+	cfg.State.Dir = dir
+	if err := wipe(t.Context(), cfg, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	killed()
+	if err := wipe(t.Context(), cfg, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	empty(t, dir)
 }
 
 // What a killed backup leaves behind is swept away; a backup that somebody keeps in the state directory is not.
