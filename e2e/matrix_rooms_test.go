@@ -135,6 +135,14 @@ func unsigned(t *testing.T, s *scene) {
 	if !strings.Contains(refused.Body, "vérifie cette session") {
 		t.Fatalf("eli is told %q, want what to do", refused.Body)
 	}
+	// Nor does she confirm by a reaction, of which nobody knows the device: she has no other.
+	root := s.ines.Say(s.lille, "/alerte un exercice")
+	s.hears(s.ines, s.lille, root, "1 ")
+	preview := s.hears(s.ines, s.lille, s.ines.SayInThread(s.lille, root, "2"), "un exercice", "Barcelona")
+	eli.React(s.lille, preview.ID, "✅")
+	eli.Wait(lab.Want{Room: s.lille, From: s.bot.ID, AfterID: preview.ID, Contains: []string{"vérifie cette session"}})
+	s.ines.React(s.lille, preview.ID, "❌")
+	s.ines.Wait(lab.Want{Room: s.lille, ID: preview.ID, Edits: 1})
 	eli.Sign()
 	// The bot hears of it from the homeserver, in its own time.
 	for end := time.Now().Add(lab.Patience); ; {

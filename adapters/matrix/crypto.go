@@ -277,6 +277,22 @@ func trust(evt *event.Event) bot.Trust {
 	}
 }
 
+// reactorTrust is what a reaction counts for in an encrypted room: its device is not known, but who has none that is signed, as a
+// bridge's ghosts have not, could not have sent it from one.
+func (a *Adapter) reactorTrust(ctx context.Context, person id.UserID) (bot.Trust, error) {
+	devices, err := a.store.crypto.GetDevices(ctx, person)
+	if err != nil {
+		return bot.TrustUnknown, err
+	}
+	for _, device := range devices {
+		state, err := a.mach.ResolveTrustContext(ctx, device)
+		if err != nil || state >= id.TrustStateCrossSignedTOFU {
+			return bot.TrustUnknown, err
+		}
+	}
+	return bot.TrustUnsigned, nil
+}
+
 // encrypt makes ciphertext for everyone in the room, sharing a new room key first where one is due.
 func (a *Adapter) encrypt(ctx context.Context, rid id.RoomID, evtType event.Type, content any) (*event.EncryptedEventContent, error) {
 	enc, err := a.mach.EncryptMegolmEvent(ctx, rid, evtType, content)

@@ -101,6 +101,46 @@ func TestEncryptedMessage(t *testing.T) {
 	acc.checkLog()
 }
 
+// A reaction is not encrypted. In an encrypted room it counts for no more than a message could: a bridge's ghost, which has no
+// device, confirms nothing there.
+func TestAReactionIsNoBetterThanItsAuthorsDevices(t *testing.T) {
+	a, b, r := bench(t)
+	b.own["$preview"] = true
+	ctx, cs := t.Context(), a.store.crypto
+	key := func(name string) id.Ed25519 { return id.Ed25519(name) }
+	device := &id.Device{UserID: ana, DeviceID: "PHONE", IdentityKey: "curve", SigningKey: key("phone")}
+	signs := func(signed, by string) error { return cs.PutSignature(ctx, ana, key(signed), ana, key(by), "valid") }
+	for _, step := range []struct {
+		name      string
+		first     func() error
+		encrypted bool
+		target    string
+		want      bot.Trust
+	}{
+		{"nobody's devices are known in a room that is not encrypted", nil, false, "$preview", bot.TrustUnknown},
+		{"no device", nil, true, "$preview", bot.TrustUnsigned},
+		{"nothing of the bot's", nil, true, "$other", bot.TrustUnknown},
+		{"a device that nobody signed", func() error {
+			return cs.PutDevices(ctx, ana, map[id.DeviceID]*id.Device{device.DeviceID: device})
+		}, true, "$preview", bot.TrustUnsigned},
+		{"an identity that did not sign it", func() error {
+			return errors.Join(cs.PutCrossSigningKey(ctx, ana, id.XSUsageMaster, key("master")), cs.PutCrossSigningKey(ctx, ana, id.XSUsageSelfSigning, key("self")), signs("self", "master"))
+		}, true, "$preview", bot.TrustUnsigned},
+		{"a signed device", func() error { return signs("phone", "self") }, true, "$preview", bot.TrustUnknown},
+	} {
+		if step.first != nil {
+			if err := step.first(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.Encrypted = step.encrypted
+		in, err := a.translate(ctx, b, r, asMessage(parse(t, ev("m.reaction", ana, `{"m.relates_to":{"rel_type":"m.annotation","event_id":"`+step.target+`","key":"✅"}}`, `"event_id":"$it"`))))
+		if err != nil || in == nil || in.Trust != step.want {
+			t.Errorf("%s: got %+v, %v, want trust %d", step.name, in, err, step.want)
+		}
+	}
+}
+
 func TestLateKeyOpensWhatWasHeldAlsoAfterARestart(t *testing.T) {
 	h := newHomeserver(t)
 	acc := newAccount(t, h)

@@ -77,7 +77,7 @@ func (a *Adapter) translate(ctx context.Context, b *batch, r *room, evt *event.E
 		}
 		return in, nil
 	case *event.ReactionEventContent:
-		return a.reacted(ctx, b, in, c)
+		return a.reacted(ctx, b, r, in, c)
 	case *event.RedactionEventContent:
 		target := c.Redacts
 		if target == "" {
@@ -254,7 +254,7 @@ func flat(v any) (string, bool) {
 	return "", false
 }
 
-func (a *Adapter) reacted(ctx context.Context, b *batch, in *bot.Incoming, c *event.ReactionEventContent) (*bot.Incoming, error) {
+func (a *Adapter) reacted(ctx context.Context, b *batch, r *room, in *bot.Incoming, c *event.ReactionEventContent) (*bot.Incoming, error) {
 	emoji, target := c.RelatesTo.GetAnnotationKey(), c.RelatesTo.GetAnnotationID()
 	if emoji == "" || target == "" || len(emoji) > maxEmoji {
 		return nil, nil
@@ -267,11 +267,16 @@ func (a *Adapter) reacted(ctx context.Context, b *batch, in *bot.Incoming, c *ev
 			return nil, err
 		}
 	}
-	if own {
-		r := reaction{ID: id.EventID(in.ID), Target: target, Person: id.UserID(in.Person), Emoji: emoji}
-		b.reactions[r.ID] = r
+	if !own {
+		return in, nil
 	}
-	return in, nil
+	b.reactions[id.EventID(in.ID)] = reaction{ID: id.EventID(in.ID), Target: target, Person: id.UserID(in.Person), Emoji: emoji}
+	if !r.Encrypted || in.Encrypted {
+		return in, nil
+	}
+	var err error
+	in.Trust, err = a.reactorTrust(ctx, id.UserID(in.Person))
+	return in, err
 }
 
 // redacted tells what a redaction takes away: a reaction that is known, else a message.
