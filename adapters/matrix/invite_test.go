@@ -69,6 +69,39 @@ func TestInvitationsAreTakenOrDeclined(t *testing.T) {
 	acc.checkLog()
 }
 
+// The inviting homeserver puts together what comes with an invitation, and may say there that somebody else invites.
+func TestInvitationsWhoseInviterIsNotClearAreDeclined(t *testing.T) {
+	says := func(person, membership string) string { return member(botID, membership, fmt.Sprintf(`"sender":%q`, person)) }
+	for _, tt := range []struct {
+		name  string
+		state []string
+		joins bool
+	}{
+		{"one", []string{says(ana, "invite")}, true},
+		{"twice the same", []string{says(ana, "invite"), says(ana, "invite")}, true},
+		{"the last is allowed", []string{says("@eve:evil.net", "invite"), says(ana, "invite")}, false},
+		{"the first is allowed", []string{says(ana, "invite"), says("@eve:evil.net", "invite")}, false},
+		{"it has been there, too", []string{says(ana, "leave"), says(ana, "invite")}, false},
+		{"no invitation", []string{says(ana, "join")}, false},
+		{"nobody", []string{member(ana, "join")}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHomeserver(t)
+			acc := newAccount(t, h)
+			acc.cfg.Invite = []string{"*"}
+			acc.run(acc.open(), newInbox())
+			h.push(settled())
+			h.push(fmt.Sprintf(`{"rooms":{"invite":{"!new:example.org":{"invite_state":{"events":[%s]}}}}}`, strings.Join(tt.state, ",")))
+			h.until("an answer", func() bool { return h.called("!new:example.org") != nil })
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if joins := h.called("/join/!new:example.org") != nil; joins != tt.joins {
+				t.Errorf("joins: %v", joins)
+			}
+		})
+	}
+}
+
 // Over federation a join fails at first, and the bot may stop in between.
 func TestJoinIsTriedAgainAlsoAfterARestart(t *testing.T) {
 	h := newHomeserver(t)
