@@ -71,7 +71,9 @@ func TestInvitationsAreTakenOrDeclined(t *testing.T) {
 
 // The inviting homeserver puts together what comes with an invitation, and may say there that somebody else invites.
 func TestInvitationsWhoseInviterIsNotClearAreDeclined(t *testing.T) {
-	says := func(person, membership string) string { return member(botID, membership, fmt.Sprintf(`"sender":%q`, person)) }
+	says := func(person, membership string) string {
+		return member(botID, membership, fmt.Sprintf(`"sender":%q`, person))
+	}
 	for _, tt := range []struct {
 		name  string
 		state []string

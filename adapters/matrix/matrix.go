@@ -75,6 +75,9 @@ type Adapter struct {
 	arrived   map[id.SessionID]bool // room keys that came since held events were last tried
 	settled   []keyRequest          // what was asked for and need not be sent any more
 
+	cameMu sync.Mutex
+	came   map[id.RoomID]time.Time // where the bot has just come in, and when
+
 	commands    []*cmdschema.EventContent // as clients are told of them; set before Run
 	commandsSum string
 
@@ -141,6 +144,7 @@ func newAdapter(ctx context.Context, cfg Config, st *store) (*Adapter, error) {
 		cfg: cfg, log: cfg.Log, store: st, cli: cli, me: s.UserID,
 		sought: map[string]time.Time{}, gapTries: map[id.RoomID]int{},
 		arrived: map[id.SessionID]bool{},
+		came:    map[id.RoomID]time.Time{},
 		process: rand.Text(),
 		echoes:  [2]map[string]id.EventID{{}, {}},
 		fences:  map[id.RoomID]chan struct{}{},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,6 +22,9 @@ import (
 const (
 	sendFor   = time.Minute
 	uploadFor = 5 * time.Minute
+	// A refusal counts for nothing so long after the bot has come into a room: homeservers may take a while to see it there.
+	settleFor   = time.Minute
+	settleAgain = 2 * time.Second
 )
 
 // Send implements bot.Adapter. Calls before the first sync of Run wait for it: only then it is known who must be able to read.
@@ -54,6 +58,9 @@ func (a *Adapter) Send(ctx context.Context, out bot.Outgoing) (string, error) {
 	}
 	err = sendError(err)
 	if errors.As(err, &se) && se.Gone && out.Kind != bot.OutLeave {
+		if a.cameSince(id.RoomID(out.Room), a.cfg.Now().Add(-settleFor)) {
+			return "", &bot.SendError{Err: se.Err, After: settleAgain}
+		}
 		return "", a.whetherGone(ctx, id.RoomID(out.Room), se)
 	}
 	return "", err
@@ -159,6 +166,22 @@ func (a *Adapter) mustEncrypt(ctx context.Context, rid id.RoomID, told bool) (bo
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// comes notes that the bot has just come into a room.
+func (a *Adapter) comes(rid id.RoomID) {
+	now := a.cfg.Now()
+	a.cameMu.Lock()
+	defer a.cameMu.Unlock()
+	maps.DeleteFunc(a.came, func(_ id.RoomID, at time.Time) bool { return now.Sub(at) > settleFor })
+	a.came[rid] = now
+}
+
+func (a *Adapter) cameSince(rid id.RoomID, since time.Time) bool {
+	a.cameMu.Lock()
+	defer a.cameMu.Unlock()
+	at, ok := a.came[rid]
+	return ok && at.After(since)
 }
 
 // whetherGone finds out what a refusal means: the bot is no longer in the room, or may not speak there.

@@ -207,6 +207,42 @@ func TestSendErrors(t *testing.T) {
 	}
 }
 
+// A homeserver may take a while to see the bot in the room that it has let it into.
+func TestNothingIsSetAsideRightAfterTheBotHasCome(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	move := movable(acc)
+	in := newInbox()
+	a := acc.open()
+	acc.run(a, in)
+	h.push(settled())
+	h.push(invite("!new:example.org", ana, ""))
+	h.until("the join", func() bool { return h.called("/join/!new:example.org") != nil })
+	h.push(strings.ReplaceAll(inRoom([]string{member(ana, "join")}, []string{member(botID, "join")}), roomID, "!new:example.org"))
+	in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom && in.Room == "!new:example.org" })
+	h.fail(403, `{"errcode":"M_FORBIDDEN"}`, func(r *http.Request) bool {
+		return strings.Contains(r.URL.Path, "/send/") || strings.Contains(r.URL.Path, "/state/")
+	})
+	send := func(room string) bot.SendError {
+		t.Helper()
+		var got *bot.SendError
+		if _, err := a.Send(t.Context(), bot.Outgoing{ID: "x", Room: room, Kind: bot.OutMessage, Text: "x"}); !errors.As(err, &got) {
+			t.Fatalf("error %v", err)
+		}
+		return *got
+	}
+	if got := send("!new:example.org"); got.Permanent || got.Gone || got.Account || got.After == 0 {
+		t.Errorf("at once it is %+v", got)
+	}
+	if got := send(roomID); !got.Gone {
+		t.Errorf("in a room in which it was before, it is %+v", got)
+	}
+	move(settleFor + time.Second)
+	if got := send("!new:example.org"); !got.Gone {
+		t.Errorf("later it is %+v", got)
+	}
+}
+
 func TestServerThatIsDownIsTriedAgain(t *testing.T) {
 	down := httptest.NewServer(http.NotFoundHandler())
 	down.Close()

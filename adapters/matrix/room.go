@@ -72,7 +72,7 @@ func (a *Adapter) readRoom(ctx context.Context, b *batch, rid id.RoomID, data *j
 	}
 
 	return a.store.txn(ctx, func(ctx context.Context) error {
-		v := &visit{a: a, b: b, r: r, announced: was, led: r.Membership == invited && r.Inviter == "" && !first}
+		v := &visit{a: a, b: b, r: r, first: first, announced: was, led: r.Membership == invited && r.Inviter == "" && !first}
 		if !was {
 			r.Membership = joined
 			if err := a.store.state.ClearCachedMembers(ctx, rid); err != nil {
@@ -116,6 +116,7 @@ type visit struct {
 	b *batch
 	r *room
 
+	first     bool
 	announced bool // the engine knows of the room: changes are told as they come
 	led       bool // only a tombstone brought the bot here
 	joinID    id.EventID
@@ -259,6 +260,9 @@ func (v *visit) announce(ctx context.Context) error {
 		v.r.Membership = left
 		v.b.want(v.a, v.r.ID, wantLeave, "")
 		return nil
+	}
+	if !v.first {
+		v.a.comes(v.r.ID)
 	}
 	direct, err := v.a.isDirect(ctx, v.r)
 	if err != nil {
