@@ -166,7 +166,7 @@ func (a *Adapter) doErrand(ctx context.Context, e errand) error {
 		return ctx.Err()
 	case now.Sub(e.WantedAt) > tryFor:
 		a.log.Warn().Str("room", a.cfg.Hash(e.Room.String())).Str("what", e.Want).Msg("A room could not be joined or left for a day; given up")
-		return errors.Join(a.store.endErrand(ctx, e), a.giveUp(ctx, e))
+		return a.giveUp(ctx, e)
 	}
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = time.Second, 10*time.Minute
@@ -185,13 +185,56 @@ func (a *Adapter) doErrand(ctx context.Context, e errand) error {
 	return a.store.putErrand(ctx, e)
 }
 
-// giveUp forgets an invitation that could not be taken, so that the next one counts again.
+// giveUp forgets an invitation that could not be taken, so that the next one counts again, and has it told.
 func (a *Adapter) giveUp(ctx context.Context, e errand) error {
 	r, err := a.store.room(ctx, e.Room)
-	if err != nil || e.Want != wantJoin || r.Membership != invited {
+	if err != nil {
 		return err
 	}
-	return a.store.putRoom(ctx, &room{ID: r.ID, Membership: left, Encrypted: r.Encrypted})
+	if e.Want != wantJoin || r.Membership != invited {
+		return a.store.endErrand(ctx, e)
+	}
+	return a.store.txn(ctx, func(ctx context.Context) error {
+		return errors.Join(
+			a.store.putRoom(ctx, &room{ID: r.ID, Membership: left, Encrypted: r.Encrypted}),
+			a.store.want(ctx, r.ID, wantWord, "", a.cfg.Now()),
+		)
+	})
+}
+
+// GaveUp says that a room could not be joined to which the bot was invited, or which replaced another; Here is said in that other.
+type GaveUp struct{ Replaced, Here bool }
+
+func (a *Adapter) tellGivenUp(ctx context.Context, in bot.Inbox) error {
+	rooms, err := a.store.givenUp(ctx)
+	if err != nil {
+		return err
+	}
+	for _, rid := range rooms {
+		key := "gave up " + rid.String()
+		upgraded, err := a.upgraded(ctx, newBatch(), rid)
+		if err != nil {
+			return err
+		}
+		var word []bot.Incoming
+		for _, old := range upgraded {
+			one, err := a.notice(ctx, old, key, func(here bool) any { return GaveUp{Replaced: true, Here: here} })
+			if err != nil {
+				return err
+			}
+			word = append(word, one)
+		}
+		if len(word) == 0 {
+			word = append(word, a.operators(key, GaveUp{}))
+		}
+		if err := in.Deliver(ctx, word...); err != nil {
+			return err
+		}
+		if err := a.store.wantNothing(ctx, rid); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *Adapter) join(ctx context.Context, e errand) error {

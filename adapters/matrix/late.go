@@ -32,7 +32,7 @@ const (
 )
 
 // Messages lists what the adapter says to people; each is a locale entry matrix.<snake_case type>.
-func Messages() []any { return []any{NotFollowed{}, Unreadable{}} }
+func Messages() []any { return []any{GaveUp{}, NotFollowed{}, Unreadable{}} }
 
 // Unreadable tells somebody that her message could not be read.
 type Unreadable struct{}
@@ -93,8 +93,11 @@ func (a *Adapter) takeBack(ctx context.Context, k keyRequest) error {
 	return err
 }
 
-// tellSenders tells whom the bot could not read.
+// tellSenders tells whom the bot could not read, and of invitations that it could not take.
 func (a *Adapter) tellSenders(ctx context.Context, in bot.Inbox) {
+	if err := a.tellGivenUp(ctx, in); err != nil && ctx.Err() == nil {
+		a.log.Warn().Err(clean(err)).Msg("Nobody could be told yet of a room that could not be joined; trying again soon")
+	}
 	now := a.cfg.Now()
 	late, err := a.store.heldUntold(ctx, now.Add(-tellAfter))
 	if err != nil {

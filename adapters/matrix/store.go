@@ -180,6 +180,7 @@ const (
 const (
 	wantJoin  = "join"
 	wantLeave = "leave"
+	wantWord  = "word" // somebody has to hear that it could not be joined
 )
 
 // room is what the adapter itself remembers of a room; members and power levels are in the state store.
@@ -292,13 +293,18 @@ func (s *store) endErrand(ctx context.Context, e errand) error {
 }
 
 func (s *store) errands(ctx context.Context) ([]errand, error) {
-	rows, err := s.own.Query(ctx, `SELECT room_id, want, via, wanted_at, next_try, tries FROM matrix_room WHERE want <> '' ORDER BY next_try`)
+	rows, err := s.own.Query(ctx, `SELECT room_id, want, via, wanted_at, next_try, tries FROM matrix_room WHERE want IN ($1, $2) ORDER BY next_try`, wantJoin, wantLeave)
 	return dbutil.NewRowIterWithError(rows, func(row dbutil.Scannable) (e errand, err error) {
 		var at, next int64
 		err = row.Scan(&e.Room, &e.Want, &e.Via, &at, &next, &e.Tries)
 		e.WantedAt, e.NextTry = time.UnixMilli(at), time.UnixMilli(next)
 		return
 	}, err).AsList()
+}
+
+func (s *store) givenUp(ctx context.Context) ([]id.RoomID, error) {
+	rows, err := s.own.Query(ctx, `SELECT room_id FROM matrix_room WHERE want = $1 ORDER BY wanted_at`, wantWord)
+	return dbutil.NewRowIterWithError(rows, dbutil.ScanSingleColumn[id.RoomID], err).AsList()
 }
 
 // What people can make the bot remember is bounded: in a room, and under a message.

@@ -78,23 +78,29 @@ func (v *visit) succeed(change *bot.Incoming, old *room) {
 // stay tells of a room that was not followed.
 func (v *visit) stay(ctx context.Context, old *room) error {
 	v.a.log.Warn().Str("room", v.a.cfg.Hash(old.ID.String())).Msg("A room was not followed to the one that replaces it: that one does not name it, or is protected less")
-	here, err := v.a.maySpeak(ctx, old)
+	told, err := v.a.notice(ctx, old, "not followed "+old.Next.String(), func(here bool) any { return NotFollowed{Here: here} })
 	if err != nil {
 		return err
 	}
-	v.b.in = append(v.b.in, v.a.notice(old, here, &bot.Notice{Message: NotFollowed{Here: here}, Key: "not followed " + old.Next.String()}))
+	v.b.in = append(v.b.in, told)
 	return nil
 }
 
 // notice tells something in a room that was upgraded, or operators where the bot cannot speak there any more.
-func (a *Adapter) notice(old *room, here bool, n *bot.Notice) bot.Incoming {
-	now := a.cfg.Now()
-	in := bot.Incoming{Kind: bot.KindNotice, Sent: now, Received: now, Notice: n}
-	if here {
-		in.Room = old.ID.String()
+func (a *Adapter) notice(ctx context.Context, old *room, key string, msg func(here bool) any) (bot.Incoming, error) {
+	here, err := a.maySpeak(ctx, old)
+	if err != nil || !here {
+		return a.operators(key, msg(false)), err
 	}
-	n.Operators = !here
-	return in
+	in := a.operators(key, msg(true))
+	in.Room, in.Notice.Operators = old.ID.String(), false
+	return in, nil
+}
+
+// operators tells something to those who run the bot.
+func (a *Adapter) operators(key string, msg any) bot.Incoming {
+	now := a.cfg.Now()
+	return bot.Incoming{Kind: bot.KindNotice, Sent: now, Received: now, Notice: &bot.Notice{Message: msg, Key: key, Operators: true}}
 }
 
 // maySpeak tells whether the bot has the power to say something. Upgrades mostly take it.

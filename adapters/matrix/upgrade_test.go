@@ -1,10 +1,13 @@
 package matrix
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"starling/bot"
 )
@@ -207,4 +210,60 @@ func TestOperatorsHearOfARoomThatIsNotFollowedWhereItCannotBeTold(t *testing.T) 
 		return isRoom(nextID)(in) && in.RoomChange.Replaces == roomID
 	})
 	acc.checkLog()
+}
+
+func TestARoomThatCannotBeJoinedForADayIsGivenUpAndSomebodyHearsOfIt(t *testing.T) {
+	quiet := ev("m.room.power_levels", ana, `{"users":{"`+ana+`":100},"events_default":50}`, `"state_key":""`)
+	for _, tt := range []struct {
+		name   string
+		answer string
+		room   string
+		want   GaveUp
+	}{
+		{"invited", answer(nil, invitedBy(ana, nextID)), "", GaveUp{}},
+		{"upgraded", answer([]string{tombstone(nextID)}), roomID, GaveUp{Replaced: true, Here: true}},
+		{"upgraded and silenced", answer([]string{here(roomID, []string{quiet}, ev("m.room.tombstone", ana, `{"replacement_room":"`+nextID+`"}`, `"state_key":""`))}),
+			"", GaveUp{Replaced: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHomeserver(t)
+			acc := newAccount(t, h)
+			move := movable(acc)
+			h.fail(403, `{"errcode":"M_FORBIDDEN"}`, func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/join/") })
+			h.push(settled())
+			h.push(tt.answer)
+			in := newInbox()
+			stop := acc.run(acc.open(), in)
+			h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s2") })
+			stop()
+			a := acc.open() // not run: what it does by itself is done here
+			defer a.Close()
+			a.doErrands(t.Context())
+			a.tellSenders(t.Context(), in)
+			if got := notices(in); len(got) != 0 {
+				t.Errorf("told at once: %+v", got)
+			}
+			move(tryFor + time.Second)
+			a.doErrands(t.Context())
+			in.mu.Lock()
+			failed := len(in.tries)
+			in.fail = func(try int) error { // the engine cannot store it: nothing was said
+				if try == failed+1 {
+					return errors.New("full")
+				}
+				return nil
+			}
+			in.mu.Unlock()
+			for range 3 {
+				a.tellSenders(t.Context(), in)
+			}
+			got := notices(in)
+			if len(got) != 1 || got[0].Room != tt.room || got[0].Notice.Message != tt.want || got[0].Notice.Operators != (tt.room == "") {
+				t.Fatalf("told %+v, want %+v once in %q", got, tt.want, tt.room)
+			}
+			if left, err := a.store.errands(t.Context()); err != nil || len(left) != 0 {
+				t.Errorf("still to do: %+v, %v", left, err)
+			}
+		})
+	}
 }
