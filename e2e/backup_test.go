@@ -6,11 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,9 +33,18 @@ func TestABotIsBackedUpRestoredElsewhereAndWiped(t *testing.T) {
 	server := lab.StartDendrite(t)
 	humans := lab.StartHumans(t, server)
 	ana := humans.Join(t, "ana", lab.Options{OnlySigned: true})
-	old := lab.StartStarling(t, server, ":"+lab.ServerName)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*lab.Patience)
 	defer cancel()
+	id, err := server.Register(ctx, "starling", "starling-password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, lose := losesAnswers(t, server.URL)
+	old, err := lab.NewStarling(ctx, t.TempDir(), lab.BotConfig{URL: address, User: id, Password: "starling-password", Invite: []string{":" + lab.ServerName}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.Run(t)
 	room := ana.CreateRoom(lab.Room{Name: "Barcelona", Invite: []string{old.ID}})
 	ana.WaitMember(room, old.ID, "join")
 	tell := func(text, contains string) {
@@ -92,7 +108,14 @@ func TestABotIsBackedUpRestoredElsewhereAndWiped(t *testing.T) {
 	t.Logf("a backup takes %v; %d of 26 were whole", took.Round(time.Millisecond), whole)
 	<-asked
 	ana.Say(room, "/needs 12 blankets for "+soon().String()+" near the harbour")
-	need := ana.Wait(lab.Want{Room: room, From: old.ID, Contains: []string{"urgent"}})
+	need := ana.Wait(lab.Want{Room: room, From: old.ID, Contains: []string{"12 blankets", "How urgent"}})
+	old.WaitIdle(t)
+	// While the backup is made something is said of which the bot does not hear that it has arrived: it waits to be said again.
+	lose()
+	tell("/room", "Barcelona")
+	if st, err := old.Status(ctx); err != nil || st.Outbox == 0 {
+		t.Fatalf("nothing waits: %+v %v", st, err)
+	}
 	if out, err := old.Command(ctx, "", "backup", file); err != nil {
 		t.Fatal(err, out)
 	}
@@ -107,13 +130,13 @@ func TestABotIsBackedUpRestoredElsewhereAndWiped(t *testing.T) {
 	}
 
 	// The machine is gone.
+	mark := ana.Mark()
 	if err := old.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(filepath.Join(old.Dir, "var")); err != nil {
 		t.Fatal(err)
 	}
-	mark := ana.Mark()
 	bot, err := lab.SetUpStarling(t.TempDir(), lab.BotConfig{URL: server.URL, User: old.ID, Invite: []string{":" + lab.ServerName}})
 	if err != nil {
 		t.Fatal(err)
@@ -134,18 +157,25 @@ func TestABotIsBackedUpRestoredElsewhereAndWiped(t *testing.T) {
 	bot.Run(t)
 	bot.WaitIdle(t)
 	ana.SayInThread(room, need.Thread, "2") // how urgent: the dialogue goes on
-	ana.Wait(lab.Want{Room: room, From: bot.ID, Thread: need.Thread, AfterID: need.ID})
-	tell("/room", "Barcelona")
+	next := ana.Wait(lab.Want{Room: room, From: bot.ID, Thread: need.Thread, AfterID: need.ID})
+	answer := ana.Wait(lab.Want{Room: room, From: bot.ID, ReplyTo: ana.Say(room, "/room"), Contains: []string{"Barcelona"}})
+	bot.WaitIdle(t)
 	trust := ana.Trust(bot.ID)
 	for _, device := range trust.Devices { // the lost one among them
 		if !trust.Identity || !device.Signed {
 			t.Errorf("the bot's devices: %+v", trust)
 		}
 	}
+	// Nothing twice: what waited had been said.
+	var said []string
 	for _, m := range ana.Did(room, bot.ID, mark) {
 		if m.Undecryptable != "" {
 			t.Errorf("ana cannot read what the restored bot said: %s", m.Undecryptable)
 		}
+		said = append(said, m.ID)
+	}
+	if want := []string{next.ID, answer.ID}; !slices.Equal(said, want) {
+		t.Errorf("the restored bot said %v, not just %v", said, want)
 	}
 
 	out, err := bot.Command(ctx, "no\n", "wipe")
@@ -166,6 +196,35 @@ func TestABotIsBackedUpRestoredElsewhereAndWiped(t *testing.T) {
 	if out, err := bot.Command(ctx, "", "wipe", "--yes"); err != nil || !strings.Contains(out, "There was nothing") {
 		t.Errorf("a second time: %v %s", err, out)
 	}
+}
+
+// losesAnswers stands before a homeserver. From when lose is called on, what is sent arrives, and the sender hears no more: neither
+// an answer nor, in a sync, that it stands in the room.
+func losesAnswers(t *testing.T, behind string) (address string, lose func()) {
+	t.Helper()
+	to, err := url.Parse(behind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var losing, lost atomic.Bool
+	through := httputil.NewSingleHostReverseProxy(to)
+	through.ErrorHandler = func(http.ResponseWriter, *http.Request, error) {} // who asked is gone
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if losing.Load() && strings.Contains(r.URL.Path, "/send/") {
+			lost.Store(true)
+		}
+		answer := httptest.NewRecorder()
+		through.ServeHTTP(answer, r)
+		if lost.Load() {
+			<-r.Context().Done()
+			return
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = answer.Body.WriteTo(w)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, func() { losing.Store(true) }
 }
 
 func addTo(t *testing.T, bot *lab.Starling, more string) {
