@@ -23,7 +23,7 @@ const (
 	firstBackoff    = time.Second
 	longestBackoff  = 10 * time.Minute
 	longestAlert    = time.Minute // a room that is back after an outage hears soon what rings
-	// waitedFor is how many tries of a call, four minutes, what stands behind it in a room waits for where a second try shows twice.
+	// waitedFor is how many tries of a call, some four minutes, what stands behind it in a room waits for where a second try shows twice.
 	waitedFor = 8
 )
 
