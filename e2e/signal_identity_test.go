@@ -13,7 +13,7 @@ import (
 )
 
 // With trust = "ask" a new safety number gets nothing until a moderator of the group has said yes. And an account that is unlinked
-// while the bot runs says so, and goes on once it is linked again.
+// while the bot runs says so, and goes on once it is linked again, with what waited.
 func TestANewSafetyNumberIsAskedForAndAnUnlinkedAccountLinkedAgain(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -65,7 +65,22 @@ func TestANewSafetyNumberIsAskedForAndAnUnlinkedAccountLinkedAgain(t *testing.T)
 
 	t.Run("unlinked", func(t *testing.T) {
 		starling.WaitIdle(t)
+		if err := signal.Fault(ctx, lab.Fault{Verb: "PUT", Path: lab.Sends, Status: 500, Count: 1000}); err != nil {
+			t.Fatal(err)
+		}
+		mark := ana.Mark() // what it is asked now waits when it is unlinked
+		waits := map[string]string{"/needs list": "No open needs", "/room": "Who may raise an alert", "/calendar": "Nothing is planned"}
+		for asked := range waits {
+			ana.Say(group, asked)
+		}
+		starling.WaitStatus(t, "the answers wait", func(st lab.BotStatus) bool { return st.Outbox >= len(waits) })
+		if err := signal.MetFault(ctx); err != nil {
+			t.Fatal(err)
+		}
 		phone.Unlink()
+		if _, err := signal.EndFaults(ctx); err != nil {
+			t.Fatal(err)
+		}
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -102,6 +117,17 @@ func TestANewSafetyNumberIsAskedForAndAnUnlinkedAccountLinkedAgain(t *testing.T)
 		if !strings.Contains(all.String(), "Linked: the account is "+daemon.Number) {
 			t.Errorf("link says %s", all.String())
 		}
-		hears(ana, lab.Hears{Quotes: ana.Say(group, "/room")})
+		for asked, answer := range waits {
+			hears(ana, lab.Hears{After: mark, Contains: []string{answer}})
+			again := -1
+			for _, m := range ana.Heard(group, mark) {
+				if strings.Contains(m.Original, answer) && !strings.Contains(m.Original, "Perhaps a repetition") {
+					again++
+				}
+			}
+			if again > 0 {
+				t.Errorf("the answer to %s came %d times more, and none of them says that it may be a repetition", asked, again)
+			}
+		}
 	})
 }

@@ -61,7 +61,7 @@ func TestEveryAnswerIsRead(t *testing.T) {
 		{name: "proof in a group", err: &rpcError{Code: -32603, Message: "x (ProofRequiredException)"}, want: &bot.SendError{Account: true, Perhaps: true, After: proofFor}},
 		{name: "all failed, with results", err: &rpcError{Code: -1, Message: "Failed to send message", Data: json.RawMessage(`{"response":` + result("NETWORK_FAILURE") + `}`)}, want: &bot.SendError{}},
 		{name: "too old", err: &rpcError{Code: -3, Message: "StatusCode: 499"}, want: &bot.SendError{Account: true, After: 10 * time.Minute}},
-		{name: "put out", err: &rpcError{Code: -32603, Message: "x (AuthorizationFailedException)"}, want: &bot.SendError{Account: true, After: time.Minute}},
+		{name: "put out", err: &rpcError{Code: -32603, Message: "x (AuthorizationFailedException)"}, want: &bot.SendError{Account: true, Perhaps: true, After: time.Minute}},
 		{name: "removed", err: &rpcError{Code: -1, Message: "User is not a group member"}, want: &bot.SendError{Permanent: true, Gone: true}},
 		{name: "nonsense", err: &rpcError{Code: -32602, Message: "x"}, want: &bot.SendError{Permanent: true}},
 		{name: "no line", err: &rpcError{Code: -3, Message: "x"}, want: &bot.SendError{}},

@@ -36,6 +36,8 @@ const (
 	longestOff = 24 * time.Hour
 	// lookAgain is how soon it shows that proof was given.
 	lookAgain = 5 * time.Second
+	// linkedAgain is how soon it shows that the account is linked again: Signal is not asked, signal-cli knows.
+	linkedAgain = 5 * time.Second
 )
 
 // challengeFile keeps the challenge that a captcha answers, for `starling signal captcha`.
@@ -127,13 +129,18 @@ func (a *Adapter) failed(ctx context.Context, out bot.Outgoing, err error) error
 		return &bot.SendError{Err: errors.New("signal-cli is too old"), Account: true, After: 10 * time.Minute}
 	case says("AuthorizationFailedException", "StatusCode: 401", "[401]", "StatusCode: 403", "NotRegisteredException"):
 		a.unlinked(ctx)
-		return &bot.SendError{Err: errUnlinked, Account: true, After: time.Minute}
+		after := time.Minute
+		if linked, err := a.hasAccount(ctx); err == nil && !linked {
+			after = linkedAgain
+		}
+		// It may have been unlinked while the message went from one person of a group to the next.
+		return &bot.SendError{Err: errUnlinked, Account: true, After: after, Perhaps: !IsPerson(out.Room)}
 	case says("not a group member", "NotAGroupMember", "Group not found", "GroupNotFound", "User is not a group member"):
 		return &bot.SendError{Err: errors.New("the bot is not in that group"), Permanent: true, Gone: true}
 	case e.Code == -32602:
 		if linked, err := a.hasAccount(ctx); err == nil && !linked {
 			a.unlinked(ctx)
-			return &bot.SendError{Err: errUnlinked, Account: true, After: time.Minute}
+			return &bot.SendError{Err: errUnlinked, Account: true, After: linkedAgain}
 		}
 		return &bot.SendError{Err: e, Permanent: true}
 	case e.Code == -4, says("UntrustedIdentity"):
