@@ -137,6 +137,7 @@ func setupDone(t *bot.Turn, d bot.Draft) error {
 	}
 	r := Ready{Lang: locales.Lang(t.Room.Lang), Zone: locales.Zone(t.Room.Zone), Now: locales.Clock{At: t.Now(), Zone: t.Room.Zone}, Raise: raise(t.Room),
 		Name: t.Command("room", "name"), Help: t.Command("starling"), Room: t.Command("room")}
+	later := "" // the chapter that is not asked before she says again that it should be
 	switch d["chapter"] {
 	case "":
 	case joinIt:
@@ -144,12 +145,20 @@ func setupDone(t *bot.Turn, d bot.Draft) error {
 		if err != nil {
 			return err
 		}
-		if other != nil && t.Room.Chapter == "" {
-			if err := askToJoin(t, other); err != nil {
-				return err
-			}
-			r.Asked = other.Name
+		if other == nil || t.Room.Chapter != "" {
+			break
 		}
+		var late *bot.Refusal
+		if err := t.May(bot.Sends); errors.As(err, &late) {
+			later = other.Name
+			break
+		} else if err != nil {
+			return err
+		}
+		if err := askToJoin(t, other); err != nil {
+			return err
+		}
+		r.Asked = other.Name
 	default:
 		err := nameChapter(t, d["chapter"])
 		if errors.Is(err, bot.ErrNameTaken) {
@@ -165,5 +174,8 @@ func setupDone(t *bot.Turn, d bot.Draft) error {
 	if chapter != nil {
 		r.Chapter = chapter.Name
 	}
-	return done(t, r)
+	if err := done(t, r); err != nil || later == "" {
+		return err
+	}
+	return t.Run(later, "room", "join")
 }
