@@ -25,7 +25,11 @@ Uint8Array.prototype.toBase64 ??= function (options) {
   return options?.omitPadding ? text.replace(/=+$/, "") : text;
 };
 
-// Standard output carries the protocol, and the SDK logs through console: DEBUG=1 shows it on standard error.
-for (const level of ["debug", "info", "log", "warn", "error", "trace"]) {
-  console[level] = process.env.DEBUG ? (...args) => process.stderr.write(args.map(String).join(" ") + "\n") : () => {};
-}
+// Standard output carries the protocol, and the SDK logs through console. What goes wrong is told on standard error; with DEBUG=1,
+// everything is.
+const tell = (...args) => {
+  const line = args.map(String).join(" ");
+  if (process.env.DEBUG || !line.includes("push rule")) process.stderr.write(`${new Date().toISOString()} ${line}\n`);
+};
+for (const level of ["debug", "info", "log", "trace"]) console[level] = process.env.DEBUG ? tell : () => {};
+for (const level of ["warn", "error"]) console[level] = tell;

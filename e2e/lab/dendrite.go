@@ -90,6 +90,9 @@ func StartDendrite(t testing.TB) *Dendrite {
 		if err := d.Stop(); err != nil {
 			t.Error(err)
 		}
+		if t.Failed() {
+			t.Logf("the homeserver's log ends with:\n%s", lastLines(d.logFile(), 20))
+		}
 	})
 	return d
 }

@@ -49,7 +49,7 @@ func StartHumans(t testing.TB, server *Dendrite) *Humans {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("the humans' log ends with:\n%s", lastLines(h.log, 20))
+			t.Logf("the humans' log ends with:\n%s", lastLines(h.log, 60))
 		}
 	})
 	return h
