@@ -78,6 +78,7 @@ func TestAlertsCrossBetweenSignalAndMatrix(t *testing.T) {
 	luc.React(lille, preview.ID, "✅")
 	got := ana.Wait(lab.Hears{Group: barcelona, After: after, Contains: []string{"Alerta de", "Lille", "descente au local"}})
 	jordi.React(barcelona, got, "👀")
+	starling.WaitIdle(t) // the phone may have the alert before the bot knows that it was sent
 	tells("/alerta lista", "Lille")
 	if st := starling.WaitIdle(t); st.Errors != 0 {
 		t.Errorf("the bot stumbled: %+v", st)
