@@ -432,3 +432,41 @@ func TestRoomKeyIsRenewedWhenWhoWasInvitedComes(t *testing.T) {
 		t.Errorf("the key is still that from before she came: %v %v", next, err)
 	}
 }
+
+// Somebody begins an Olm session with the bot while it shares a room key with her. Until that session is stored, none is there: neither
+// for who asks whether a one-time key must be claimed, nor for who then looks for one to encrypt with.
+func TestAnOlmSessionCountsOnceItIsStored(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	a := acc.open()
+	defer a.Close()
+	ctx := t.Context()
+	key := a.mach.OwnIdentity().IdentityKey // any will do
+	begun, err := a.mach.GetAccount().Internal.NewOutboundSession(key, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := func() (has, found bool) {
+		t.Helper()
+		latest, err := a.store.crypto.GetLatestSession(ctx, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.store.crypto.HasSession(ctx, key), latest != nil
+	}
+	err = a.store.txn(ctx, func(ctx context.Context) error {
+		if err := a.store.crypto.AddSession(ctx, key, &crypto.OlmSession{Internal: begun}); err != nil {
+			return err
+		}
+		if has, found := stored(); has || found {
+			t.Errorf("in the middle: has %v, found %v", has, found)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if has, found := stored(); !has || !found {
+		t.Errorf("in the end: has %v, found %v", has, found)
+	}
+}

@@ -409,3 +409,11 @@ func (s *cryptoStore) GetOlmHash(ctx context.Context, hash [32]byte) (time.Time,
 	}
 	return s.SQLCryptoStore.GetOlmHash(ctx, hash)
 }
+
+// HasSession looks where GetLatestSession does. The library's own also counts a session that another goroutine has just begun and not
+// stored yet: then no one-time key is claimed, no session is found either, and whoever wrote to the bot while it shared a room key
+// does not get that key.
+func (s *cryptoStore) HasSession(ctx context.Context, key id.SenderKey) bool {
+	latest, err := s.GetLatestSession(ctx, key)
+	return err == nil && latest != nil
+}
