@@ -19,6 +19,7 @@ type Room struct {
 	Direct  string         // makes a direct chat with that person
 	Events  map[string]int // power needed to send a type of state event
 	Version string         // room version; "" = the server's default
+	After   string         // the room that it says it was upgraded from
 }
 
 // CreateRoom makes a room and returns its id when it has come down this person's sync.
@@ -45,6 +46,9 @@ func (p *Person) Open(ctx context.Context, room Room) (id string, err error) {
 	options := map[string]any{"name": room.Name, "preset": "private_chat", "visibility": "private", "power_level_content_override": power}
 	if room.Version != "" {
 		options["room_version"] = room.Version
+	}
+	if room.After != "" {
+		options["creation_content"] = map[string]any{"predecessor": map[string]any{"room_id": room.After}}
 	}
 	if !room.Plain {
 		options["initial_state"] = []any{map[string]any{
