@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"starling/locales"
 )
 
 // Snapshot writes the database in a file into another, as it is at one moment, whether or not an engine works on it.
@@ -20,13 +22,15 @@ func Snapshot(ctx context.Context, from, to string) error {
 }
 
 // SetAsideWaiting takes back what waits to be said in a database that comes from a backup: it has most likely been said since,
-// and a new device's homeserver does not know it again. What is to be deleted still is: that may come twice.
+// and a new device's homeserver does not know it again. What is to be deleted still is: that may come twice. Where it came from
+// another room, as an alert does, that room is told when the engine next opens.
 func SetAsideWaiting(ctx context.Context, path string) error {
 	db, err := sql.Open("sqlite3", fileURI(path)+"?mode=rw&_secure_delete=true&_sync=FULL")
 	if err != nil {
 		return err
 	}
-	_, err = db.ExecContext(ctx, `UPDATE outbox SET state = $1, data = NULL WHERE state = $2 AND kind <> $3`, stateSetAside, stateWaiting, string(OutDelete))
+	_, err = db.ExecContext(ctx, `UPDATE outbox SET data = NULL, state = CASE WHEN kind = $1 AND record <> '' AND origin NOT IN (0, room) THEN $2 ELSE $3 END
+		WHERE state = $4 AND kind <> $5`, string(OutMessage), stateUntold, stateSetAside, stateWaiting, string(OutDelete))
 	if err != nil {
 		err = fmt.Errorf("the backup's database cannot be used: %w", err)
 	}
@@ -34,4 +38,28 @@ func SetAsideWaiting(ctx context.Context, path string) error {
 		err = closed
 	}
 	return err
+}
+
+// restored tells rooms, once a record, what of theirs was set aside when this database was restored.
+func (tx *Tx) restored() error {
+	type sent struct {
+		origin       RoomID
+		record, code string
+	}
+	var all []sent
+	if err := tx.Each(`SELECT DISTINCT o.origin, r.id, r.code FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.state = $1 ORDER BY o.origin, r.id`,
+		[]any{stateUntold}, func(row Row) error {
+			var s sent
+			err := row.Scan(&s.origin, &s.record, &s.code)
+			all = append(all, s)
+			return err
+		}); err != nil {
+		return err
+	}
+	for _, s := range all {
+		if _, err := tx.Post(s.origin, Restored{Code: locales.Code(s.code)}, func(p *post) { p.record = s.record }); err != nil {
+			return err
+		}
+	}
+	return tx.Exec(`UPDATE outbox SET state = $1 WHERE state = $2`, stateSetAside, stateUntold)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"starling/adapters/rig"
 	"starling/bot"
+	"starling/bot/dbtest"
 )
 
 // spoken lists what was said in a room, in the order in which it was said, edits and reactions included.
@@ -534,4 +536,37 @@ func TestAReactionFasterThanTheAnswerOfTheNetwork(t *testing.T) {
 	close(free)
 	h.settle()
 	h.want("!room", "what?", "ref ✅")
+}
+
+// A bot that is restored from a backup does not say what waited, and the room that it came from hears of it.
+func TestWhatARestoreSetAsideIsToldToTheOrigin(t *testing.T) {
+	dbtest.File(t)
+	h, id := share(t)
+	h.net.Down("!north", time.Hour)
+	h.say("!room", "ana", "/do share")
+	h.say("!north", "nora", "/echo own words")
+	h.stop()
+	if err := bot.SetAsideWaiting(t.Context(), filepath.Join(h.dir, "starling.db")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // told once, however often it starts
+		h.start()
+		h.advance(2 * time.Hour)
+		if got := h.texts("!room"); len(got) != 2 || !strings.Contains(got[1], "from a backup") {
+			t.Errorf("the origin reads %q", got)
+		}
+		h.stop()
+	}
+	h.start()
+	h.wantSpoken("!north")
+	h.wantSpoken("!south", "news 1", "news 2")
+	h.do(func(tx *bot.Tx) error {
+		all, err := tx.Deliveries(*id)
+		for _, d := range all {
+			if d.SetAside == d.Delivered {
+				t.Errorf("what became of a message: %+v", d)
+			}
+		}
+		return err
+	})
 }

@@ -255,7 +255,10 @@ func (e *Engine) load(ctx context.Context) (err error) {
 		if err := tx.schedule(timerExpire, "", 0, tx.now.Add(eraseEvery), false); err != nil {
 			return err
 		}
-		return e.out.load(tx)
+		if err := e.out.load(tx); err != nil {
+			return err
+		}
+		return tx.restored()
 	})
 }
 

@@ -112,6 +112,8 @@ type (
 		Code    locales.Code
 		Chapter string
 	}
+	// Restored tells a room that something it sent may not have reached everybody: the bot comes from a backup.
+	Restored struct{ Code locales.Code }
 	// AskWithdraw asks the author who deleted the message behind a record.
 	AskWithdraw struct{ Code locales.Code }
 	// Withdrawn and Kept end that question.
@@ -146,7 +148,7 @@ var engineMessages = []any{
 	Question{}, Numbered{}, Left{}, CannotSkip{}, FirstStep{}, PickOne{}, TextOnly{}, TooLong{}, Empty{}, DidYouMean{}, NotUnderstood{}, Wrong{},
 	Missing{}, NotANumber{}, NotAChoice{}, NoSuchRecord{}, SeveralRecords{}, NoSuchLanguage{}, NoSuchZone{}, NoSuchPerson{}, NoSuchChapter{},
 	NoSuchCommand{}, TooMuch{}, OnlyModerators{}, NeedsChapter{}, CommandOff{}, Stranger{}, WhichRoom{}, RoomName{}, NamelessRoom{},
-	ClearText{}, NotInRoom{}, Unsigned{}, StillSo{}, StillWanted{}, TooMany{}, NotStored{}, NoLonger{}, TakenBack{}, NotReached{}, Joined{}, Broken{}, Perhaps{}, Undelivered{}, AskWithdraw{}, Withdrawn{}, Kept{}, AskedDone{}, Vanishes{}, TypeYes{}, CodeOf{}, ChapterName{}, LanguageName{}, ChoiceName{},
+	ClearText{}, NotInRoom{}, Unsigned{}, StillSo{}, StillWanted{}, TooMany{}, NotStored{}, NoLonger{}, TakenBack{}, NotReached{}, Joined{}, Broken{}, Perhaps{}, Undelivered{}, Restored{}, AskWithdraw{}, Withdrawn{}, Kept{}, AskedDone{}, Vanishes{}, TypeYes{}, CodeOf{}, ChapterName{}, LanguageName{}, ChoiceName{},
 }
 
 // Refusal is an error with two voices: what the person reads, and, wrapped, what the operator does.

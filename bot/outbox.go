@@ -22,6 +22,7 @@ const (
 	stateWaiting   = 0
 	stateDelivered = 1
 	stateSetAside  = 2
+	stateUntold    = 3 // set aside in a backup that was restored; see restored
 )
 
 // editPause is the least time between two edits of a counter.
