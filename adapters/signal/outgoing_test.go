@@ -141,6 +141,30 @@ func TestAChallengeIsKept(t *testing.T) {
 	}
 }
 
+// Of a message to a group signal-cli does not tell the challenge: a note to the account itself does, and nothing else is sent for it.
+func TestAGroupsChallengeIsLearntFromANoteToSelf(t *testing.T) {
+	var notes []map[string]any
+	a, _ := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+		switch {
+		case method == "send" && params["noteToSelf"] == true:
+			notes = append(notes, params)
+			return nil, &rpcError{Code: -5, Message: "x", Data: json.RawMessage(`{"response":{"results":[{"type":"RATE_LIMIT_FAILURE","token":"a-token"}]}}`)}
+		case method == "send":
+			return nil, &rpcError{Code: -32603, Message: "x (ProofRequiredException)"}
+		}
+		return inGroup(method, params)
+	}))
+	if _, err := a.Send(t.Context(), bot.Outgoing{Kind: bot.OutMessage, Room: groupID, Text: "hello"}); err == nil {
+		t.Fatal("the group's message counts as sent")
+	}
+	if kept, err := os.ReadFile(filepath.Join(a.cfg.StateDir, challengeFile)); err != nil || string(kept) != "a-token\n" {
+		t.Errorf("kept %q, %v", kept, err)
+	}
+	if len(notes) != 1 || notes[0]["message"] != noteToSelf || notes[0]["groupId"] != nil || notes[0]["recipient"] != nil {
+		t.Errorf("the notes are %v", notes)
+	}
+}
+
 // Where the challenge cannot be kept, or is not kept yet, that it is not there does not mean that proof was given.
 func TestAChallengeThatCannotBeKeptIsNoProof(t *testing.T) {
 	sent := 0
