@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -279,8 +280,9 @@ const partMark = ".starling-part-"
 
 // sweepParts deletes what backups left in a folder that were killed before they had their names.
 func sweepParts(dir string) error {
-	left, err := filepath.Glob(filepath.Join(dir, "*"+partMark+"*"))
-	for _, one := range left {
+	left, err := fs.Glob(os.DirFS(dir), "*"+partMark+"*")
+	for _, name := range left {
+		one := filepath.Join(dir, name)
 		f, e := os.OpenFile(one, os.O_RDWR, 0)
 		if e != nil {
 			continue // somebody else's
@@ -310,9 +312,9 @@ func sweep(dir string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("backups cannot be locked: %w", err)
 	}
-	left, err := filepath.Glob(filepath.Join(dir, snapshotPrefix+"*"))
-	for _, one := range left {
-		err = errors.Join(err, os.RemoveAll(one))
+	left, err := fs.Glob(os.DirFS(dir), snapshotPrefix+"*")
+	for _, name := range left {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, name)))
 	}
 	if err != nil {
 		lock.Close()

@@ -209,12 +209,13 @@ func TestAKilledRestoreIsDoneAgain(t *testing.T) {
 
 // What a killed backup leaves behind is swept away; a backup that somebody keeps in the state directory is not.
 func TestWhatAKilledBackupLeftIsSwept(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "with [odd] letters")
 	left, kept := filepath.Join(dir, snapshotPrefix+"1"), filepath.Join(dir, "backup-1.age")
-	if err := os.Mkdir(left, 0o700); err != nil {
+	if err := os.MkdirAll(left, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{filepath.Join(left, databaseFile), kept} {
+	part := kept + partMark + "1"
+	for _, file := range []string{filepath.Join(left, databaseFile), kept, part} {
 		if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -237,6 +238,12 @@ func TestWhatAKilledBackupLeftIsSwept(t *testing.T) {
 	}
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the snapshot is still there: %v", err)
+	}
+	if err := sweepParts(dir); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(part); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("half a backup is still there: %v", err)
 	}
 	if _, err := os.Stat(kept); err != nil {
 		t.Error(err)

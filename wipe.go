@@ -61,6 +61,7 @@ func wipe(ctx context.Context, cfg config, out io.Writer) error {
 	if err != nil {
 		say("The Matrix login cannot be read, so the device is not ended at the homeserver.")
 	}
+	_, unregistered := os.Lstat(filepath.Join(dir, "matrix-appservice.yaml"))
 	files := 0
 	for _, pattern := range wiped {
 		found, err := fs.Glob(os.DirFS(dir), pattern)
@@ -98,6 +99,9 @@ func wipe(ctx context.Context, cfg config, out io.Writer) error {
 		}
 	} else if cfg.Matrix.User != "" {
 		say("No Matrix login lies here to be ended. If a wipe was interrupted before, see in any client of the account that the bot's device is gone.")
+	}
+	if unregistered == nil {
+		say("The bot was registered as an application service, and a copy of this disk can act as that: have the registration taken out of the homeserver's configuration.")
 	}
 	if cfg.Signal.Account != "" {
 		say("Signal: its keys lie with signal-cli, not here. Delete them, `signal-cli -a ACCOUNT deleteLocalAccountData`, and on the account's phone: Settings, Linked devices, unlink.")

@@ -116,6 +116,9 @@ func TestAWipeKeepsTheBotsPlaceTakenAndAsksTheNetworkLast(t *testing.T) {
 	if err := wipe(t.Context(), cfg, &out); err != nil || goodbyes != 1 || !strings.Contains(out.String(), "has ended the device") {
 		t.Errorf("%v, %d calls\n%s", err, goodbyes, &out)
 	}
+	if !strings.Contains(out.String(), "have the registration taken out") {
+		t.Errorf("it does not say what an application service can still do:\n%s", &out)
+	}
 	if n < 10 {
 		t.Errorf("only %d files were overwritten", n)
 	}
