@@ -180,12 +180,15 @@ func TestWhatIsWantedMeanwhileIsNotForgotten(t *testing.T) {
 	a := acc.open()
 	defer a.Close()
 	now := time.Now()
-	for _, end := range []func(old errand) error{
-		func(old errand) error { old.NextTry = now.Add(time.Hour); return a.store.putErrand(t.Context(), old) },
-		func(old errand) error { return a.store.endErrand(t.Context(), old) },
+	for _, tt := range []struct {
+		want string
+		end  func(old errand) error
+	}{
+		{wantJoin, func(old errand) error { old.NextTry = now.Add(time.Hour); return a.store.putErrand(t.Context(), old) }},
+		{wantLeave, func(old errand) error { return a.store.endErrand(t.Context(), old) }},
 	} {
 		now = now.Add(time.Minute)
-		if err := a.store.want(t.Context(), roomID, wantJoin, "", now); err != nil {
+		if err := a.store.want(t.Context(), roomID, tt.want, "", now); err != nil {
 			t.Fatal(err)
 		}
 		old, err := a.store.errands(t.Context())
@@ -193,11 +196,31 @@ func TestWhatIsWantedMeanwhileIsNotForgotten(t *testing.T) {
 			t.Fatal(old, err)
 		}
 		now = now.Add(time.Minute)
-		if err := errors.Join(a.store.want(t.Context(), roomID, wantJoin, "", now), end(old[0])); err != nil {
+		if err := errors.Join(a.store.want(t.Context(), roomID, wantJoin, "", now), tt.end(old[0])); err != nil {
 			t.Fatal(err)
 		}
 		if left, err := a.store.errands(t.Context()); err != nil || len(left) != 1 || left[0].NextTry.UnixMilli() != now.UnixMilli() {
 			t.Errorf("left to do: %+v, %v", left, err)
 		}
+	}
+}
+
+func TestARoomIsLeftOnceHoweverOftenThatIsWanted(t *testing.T) {
+	acc := newAccount(t, newHomeserver(t))
+	a := acc.open()
+	defer a.Close()
+	now := time.Now()
+	for range 2 {
+		now = now.Add(time.Minute)
+		if err := a.store.want(t.Context(), roomID, wantLeave, "", now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := errand{Room: roomID, Want: wantLeave, WantedAt: now.Add(-time.Minute)}
+	if err := a.store.endErrand(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := a.store.errands(t.Context()); err != nil || len(again) != 0 {
+		t.Errorf("left to do: %+v, %v", again, err)
 	}
 }

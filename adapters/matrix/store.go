@@ -280,7 +280,7 @@ func (s *store) wantNothing(ctx context.Context, rid id.RoomID) error {
 	return err
 }
 
-// putErrand and endErrand leave alone what was wanted while the errand was under way.
+// putErrand leaves alone what was wanted while the errand was under way, endErrand what is now wanted instead.
 func (s *store) putErrand(ctx context.Context, e errand) error {
 	_, err := s.own.Exec(ctx, `UPDATE matrix_room SET next_try = $2, tries = $3 WHERE room_id = $1 AND want = $4 AND wanted_at = $5`,
 		e.Room, e.NextTry.UnixMilli(), e.Tries, e.Want, e.WantedAt.UnixMilli())
@@ -288,7 +288,7 @@ func (s *store) putErrand(ctx context.Context, e errand) error {
 }
 
 func (s *store) endErrand(ctx context.Context, e errand) error {
-	_, err := s.own.Exec(ctx, `UPDATE matrix_room SET want = '' WHERE room_id = $1 AND want = $2 AND wanted_at = $3`, e.Room, e.Want, e.WantedAt.UnixMilli())
+	_, err := s.own.Exec(ctx, `UPDATE matrix_room SET want = '' WHERE room_id = $1 AND want = $2`, e.Room, e.Want)
 	return err
 }
 
