@@ -23,6 +23,9 @@ const (
 	roomsPerDay = 3
 	// tryFor is how long joining and leaving is tried: over federation both can fail at first.
 	tryFor = 24 * time.Hour
+	// tombstoneFor is how long an invitation is left open to a room that says it replaces one where the bot is: over federation it
+	// can come before the tombstone.
+	tombstoneFor = time.Minute
 )
 
 // mayInvite tells whether the operator lets a person invite the bot.
@@ -64,7 +67,13 @@ func (a *Adapter) invitation(ctx context.Context, in bot.Inbox, b *batch, rid id
 	}
 	if !ok {
 		a.log.Info().Str("room", a.cfg.Hash(rid.String())).Str("inviter", a.cfg.Hash(inviter.String())).Msg("An invitation was declined")
-		b.want(a, rid, wantLeave, via)
+		when := a.cfg.Now()
+		if soon, err := a.mayFollow(ctx, state); err != nil {
+			return err
+		} else if soon {
+			when = when.Add(tombstoneFor)
+		}
+		b.errands = append(b.errands, func(ctx context.Context) error { return a.store.want(ctx, rid, wantLeave, via, when) })
 		return nil
 	}
 	if may {

@@ -141,6 +141,21 @@ func (a *Adapter) upgraded(ctx context.Context, b *batch, next id.RoomID) ([]*ro
 	return rooms, nil
 }
 
+// mayFollow tells whether what came with an invitation names a room that the bot is in as the predecessor.
+func (a *Adapter) mayFollow(ctx context.Context, state []*event.Event) (bool, error) {
+	for _, evt := range state {
+		if evt.Type.Type != event.StateCreate.Type {
+			continue
+		}
+		predecessor, _ := evt.Content.Raw["predecessor"].(map[string]any)
+		if rid, _ := predecessor["room_id"].(string); rid != "" {
+			old, err := a.store.room(ctx, id.RoomID(rid))
+			return err == nil && old.Membership == joined, err
+		}
+	}
+	return false, nil
+}
+
 // fits tells whether a room may take the place of another. What an invitation says of it proves nothing: its own state counts.
 func (a *Adapter) fits(ctx context.Context, old, next *room) (bool, error) {
 	create, err := a.store.state.GetCreate(ctx, next.ID)

@@ -83,6 +83,14 @@ func TestUpgradedRoomIsFollowedInWhateverOrderItIsHeardOf(t *testing.T) {
 			h.wentTo(next)
 			h.push(answer([]string{successor(next, encryption())}))
 		}},
+		{"an invitation by whoever, and then the tombstone", nextID, func(h *homeserver, _ *inbox, _ func(), next string) {
+			h.push(answer(nil, invitedBy("@eve:evil.net", next, ev("m.room.create", ana, `{"predecessor":{"room_id":"`+roomID+`"}}`, `"state_key":""`))))
+			h.push(answer(nil, invitedBy("@eve:evil.net", "!other:example.org", ev("m.room.create", ana, `{"predecessor":{"room_id":"!any:example.org"}}`, `"state_key":""`))))
+			h.until("another invitation is declined", h.leftRoom("!other:example.org"))
+			h.push(answer([]string{tombstone(next)}))
+			h.wentTo(next)
+			h.push(answer([]string{successor(next, encryption())}))
+		}},
 		{"invited before it hears of the upgrade", nextID, func(h *homeserver, in *inbox, _ func(), next string) {
 			h.push(answer(nil, invitedBy(ana, next)))
 			h.wentTo(next)
