@@ -91,39 +91,47 @@ func TestAlertsCrossBetweenSignalAndMatrix(t *testing.T) {
 }
 
 // friends are people who may take the bot into groups: one person may into a few a day.
-func friends(t *testing.T, signal *lab.Signal, groups int) (all []*lab.Phone) {
+func friends(t testing.TB, signal *lab.Signal, groups int) (all []*lab.Phone) {
 	for i := range groups/3 + 1 {
 		all = append(all, signal.Join(t, fmt.Sprint("friend", i)))
 	}
 	return all
 }
 
-// chapters brings the bot into groups in which ana is, all of which hear the first, where anybody may raise an alert.
-func chapters(t *testing.T, ana, phone *lab.Phone, friends []*lab.Phone, n int) (origin string, groups []string) {
+// chapter brings the bot into a new group in which ana is.
+func chapter(t testing.TB, ana, phone, by *lab.Phone, name string) (group string) {
 	t.Helper()
-	taken := 0
-	group := func(name string) string {
-		t.Helper()
-		by := friends[taken/3]
-		taken++
-		g := by.CreateGroup(lab.SignalGroup{Title: name, Members: []*lab.Phone{ana}, Admins: []*lab.Phone{ana}})
-		by.Invite(g, phone)
-		ana.Wait(lab.Hears{Group: g, Contains: []string{"1 English"}})
-		for _, text := range []string{"/room language en", "/room name " + name} {
-			ana.Wait(lab.Hears{Group: g, Quotes: ana.Say(g, text)})
-		}
-		return g
-	}
-	origin = group("Origin")
-	for _, text := range []string{"/relay open yes", "/room alerts anyone"} {
-		ana.Wait(lab.Hears{Group: origin, Quotes: ana.Say(origin, text)})
-	}
+	group = by.CreateGroup(lab.SignalGroup{Title: name, Members: []*lab.Phone{ana}, Admins: []*lab.Phone{ana}})
+	by.Invite(group, phone)
+	ana.Wait(lab.Hears{Group: group, Contains: []string{"1 English"}})
+	tells(ana, group, "/room language en")
+	tells(ana, group, "/room name "+name)
+	return group
+}
+
+// tells lets somebody tell the bot something, which quotes it in its answer.
+func tells(p *lab.Phone, group, text string, contains ...string) lab.Heard {
+	return p.Wait(lab.Hears{Group: group, Quotes: p.Say(group, text), Contains: contains})
+}
+
+// chapters are one group where anybody may raise an alert, and others which hear it.
+func chapters(t testing.TB, ana, phone *lab.Phone, friends []*lab.Phone, n int) (origin string, groups []string) {
+	t.Helper()
+	origin = chapter(t, ana, phone, friends[0], "Origin")
+	tells(ana, origin, "/relay open yes")
+	tells(ana, origin, "/room alerts anyone")
 	for i := range n {
-		g := group(cities[i])
-		ana.Wait(lab.Hears{Group: g, Quotes: ana.Say(g, "/relay follow Origin"), Contains: []string{"Origin"}})
-		groups = append(groups, g)
+		groups = append(groups, oneMore(t, ana, phone, friends, i))
 	}
 	return origin, groups
+}
+
+// oneMore is the i-th of those others.
+func oneMore(t testing.TB, ana, phone *lab.Phone, friends []*lab.Phone, i int) (group string) {
+	t.Helper()
+	group = chapter(t, ana, phone, friends[(i+1)/3], cities[i])
+	tells(ana, group, "/relay follow Origin", "Origin")
+	return group
 }
 
 // cities have names that nobody takes for each other's.
