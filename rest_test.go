@@ -45,7 +45,7 @@ var vocabulary = sync.OnceValues(func() (all string, err error) {
 		return "", err
 	}
 	add(strings.ReplaceAll(strings.Join(registry.Keys(), " "), "_", " "))
-	add("starling matrix confirm raise alerts anyone moderators joining paused setup alerta alerte") // the last two: a column after another
+	add("starling matrix confirm raise alerts anyone moderators joining paused setup alerta alerte lista liste") // the last four: a column after another
 	return all, nil
 })
 

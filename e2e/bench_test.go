@@ -386,3 +386,92 @@ func (w *world) rest() int64 {
 	}
 	return least
 }
+
+// BenchmarkStart measures how long it takes from the start of the bot to its answer to a command that waits for it, with nothing
+// in its database and with many rooms and records. The records are made as people make them. With -short it only shows that it runs.
+func BenchmarkStart(b *testing.B) {
+	sizes := []struct{ rooms, records int }{{1, 0}, {1000, 0}, {1000, 100_000}}
+	if testing.Short() {
+		sizes = []struct{ rooms, records int }{{1, 0}, {3, 12}}
+	}
+	for _, size := range sizes {
+		b.Run(fmt.Sprintf("rooms=%d/records=%d", size.rooms, size.records), func(b *testing.B) {
+			w := newWorld(b, standin.Options{})
+			var rooms []string
+			for n := range size.rooms {
+				rooms = append(rooms, w.server.Room(fmt.Sprintf("Room %d", n), map[string]int{ana: 100, w.id: 0}))
+			}
+			w.start(size.rooms)
+			w.plan(rooms, size.records/size.rooms)
+			w.settle()
+			var took []time.Duration
+			for range runs * b.N {
+				if err := w.bot.Stop(); err != nil {
+					b.Fatal(err)
+				}
+				start := time.Now()
+				if err := w.bot.Start(); err != nil {
+					b.Fatal(err)
+				}
+				answer, err := w.command(rooms[0], "/calendar")
+				if err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, answer.At.Sub(start))
+				w.settle()
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(median(took), "ms")
+			row(size.rooms, size.records, ms(median(took)), ms(float64(slices.Max(took))/1e6))
+		})
+	}
+}
+
+// plan lets people put so many dates into each room's calendar.
+func (w *world) plan(rooms []string, each int) {
+	w.b.Helper()
+	todo := make(chan string)
+	var group sync.WaitGroup
+	for range 50 {
+		group.Go(func() {
+			for room := range todo {
+				for n := range each {
+					if err := w.plans(room, n); err != nil {
+						w.b.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	for _, room := range rooms {
+		todo <- room
+	}
+	close(todo)
+	group.Wait()
+}
+
+func (w *world) plans(room string, n int) error {
+	ctx, cancel := context.WithTimeout(w.ctx, 10*lab.Patience)
+	defer cancel()
+	command := w.server.Say(room, ana, "/calendar add assembly "+word(n)+" saturday 19:00")
+	review, err := w.answer(ctx, room, command)
+	if err != nil {
+		return err
+	}
+	w.server.React(room, ana, review.ID, "✅")
+	_, err = w.next(ctx, room, command, review.ID)
+	return err
+}
+
+// next waits for what the bot replies to an event after another reply.
+func (w *world) next(ctx context.Context, room, to, after string) (standin.Event, error) {
+	passed := false
+	return w.server.Wait(ctx, room, func(e standin.Event) bool {
+		relation, _ := e.Content["m.relates_to"].(map[string]any)
+		reply, _ := relation["m.in_reply_to"].(map[string]any)
+		fits := passed && e.Sender == w.id && e.Type == "m.room.message" && reply["event_id"] == to
+		passed = passed || e.ID == after
+		return fits
+	})
+}
