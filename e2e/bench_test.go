@@ -49,19 +49,16 @@ func newWorld(b testing.TB, options standin.Options) *world {
 // start logs the bot in, runs it, and returns when it has taken up its rooms: what is said earlier it does not answer.
 func (w *world) start(rooms int) {
 	w.b.Helper()
+	config := lab.BotConfig{URL: w.url, User: w.id, Password: botUser, Invite: []string{ana}}
+	if _, measured := w.b.(*testing.B); measured {
+		config.Level = "warn"
+	}
 	var err error
-	w.bot, err = lab.NewStarling(w.ctx, w.b.TempDir(), lab.BotConfig{URL: w.url, User: w.id, Password: botUser, Level: "warn"})
-	if err != nil {
+	if w.bot, err = lab.NewStarling(w.ctx, w.b.TempDir(), config); err != nil {
 		w.b.Fatal(err)
 	}
-	if err := w.bot.Start(); err != nil {
-		w.b.Fatal(err)
-	}
-	w.b.Cleanup(func() {
-		if err := w.bot.Stop(); err != nil {
-			w.b.Error(err)
-		}
-	})
+	w.bot.Run(w.b)
+	w.b.Cleanup(func() { lab.Remember(w.server.Private(w.id)) }) // before its log is searched
 	w.until(func(st lab.BotStatus) bool { return st.Rooms == rooms })
 }
 

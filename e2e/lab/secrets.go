@@ -31,6 +31,14 @@ func remember(all []string) {
 	}
 }
 
+// Remember is for who has no people of this package: what was typed is looked for in parts, too.
+func Remember(typed, other []string) {
+	for _, text := range typed {
+		remember(parts(text))
+	}
+	remember(other)
+}
+
 // ids are the forms that networks' ids have: of events, rooms and people on Matrix, of people and numbers on Signal.
 var ids = regexp.MustCompile(`[!$@#][A-Za-z0-9._=/+-]{2,}:[A-Za-z0-9.-]+|[!$][A-Za-z0-9_-]{43}|\+[0-9]{7,15}\b|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
 

@@ -95,7 +95,7 @@ func joinedMembers(s *Server, in *request) (any, error) {
 	joined := object{}
 	for key := range r.state {
 		if key.kind == "m.room.member" && s.membership(in.Room, key.key) == "join" {
-			joined[key.key] = object{"display_name": strings.TrimPrefix(strings.Split(key.key, ":")[0], "@")}
+			joined[key.key] = object{"display_name": localpart(key.key)}
 		}
 	}
 	return object{"joined": joined}, nil

@@ -6,12 +6,16 @@ package standin
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -251,6 +255,31 @@ func (s *Server) eventsOf(id string) []Event {
 	return all
 }
 
+// Private lists what a bot's log must not hold: what people typed, and apart from it the lines of the bot's own, the ids and names of
+// rooms and people, and the tokens. Events' ids are left out: they are many, and known by their form.
+func (s *Server) Private(bot string) (typed, other []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	texts, rest := map[string]bool{}, map[string]bool{}
+	for id, r := range s.rooms {
+		rest[id] = true
+		for _, e := range r.events {
+			name, _ := e.Content["name"].(string)
+			rest[e.Sender], rest[localpart(e.Sender)], rest[name] = true, true, true
+			if e.Sender != bot {
+				texts[e.Text()] = true
+				continue
+			}
+			for line := range strings.SplitSeq(e.Text(), "\n") {
+				rest[line] = true
+			}
+		}
+	}
+	return slices.Collect(maps.Keys(texts)), slices.Concat(slices.Collect(maps.Keys(rest)), slices.Collect(maps.Keys(s.tokens)), slices.Collect(maps.Keys(s.services)))
+}
+
+func localpart(user string) string { return strings.TrimPrefix(strings.Split(user, ":")[0], "@") }
+
 // Wait returns the first event of a room that fits, as soon as there is one.
 func (s *Server) Wait(ctx context.Context, room string, fits func(Event) bool) (Event, error) {
 	for {
@@ -338,7 +367,7 @@ func (s *Server) put(room, sender, kind, key string, content map[string]any) *Ev
 func (s *Server) append(e *Event) *Event {
 	s.pos++
 	s.number++
-	e.pos, e.ID, e.At = s.pos, "$event"+strconv.FormatInt(s.number, 10), s.now()
+	e.pos, e.ID, e.At = s.pos, eventID(s.number), s.now()
 	if r := s.rooms[e.Room]; r != nil {
 		if len(r.events) >= 2*maxEvents {
 			r.events = append([]*Event(nil), r.events[maxEvents:]...)
@@ -350,6 +379,12 @@ func (s *Server) append(e *Event) *Event {
 	}
 	s.wake()
 	return e
+}
+
+// eventID is of the form that real servers give, so that who searches a log for ids finds these.
+func eventID(number int64) string {
+	hash := sha256.Sum256(strconv.AppendInt(nil, number, 10))
+	return "$" + base64.RawURLEncoding.EncodeToString(hash[:])
 }
 
 func (s *Server) wake() {
