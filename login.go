@@ -61,6 +61,12 @@ func (l loginCmd) Run(ctx context.Context, c *cli) error {
 	if res.RecoveryKeyFile != "" {
 		fmt.Printf("\nThe recovery key is in %s, readable by you alone.\nMove it to a safe place off this machine: it is the only way back into this identity if the state directory is lost.\n\n", res.RecoveryKeyFile)
 	}
+	if len(res.Ended) > 0 {
+		fmt.Printf("The device that it had before is gone: %s.\n", strings.Join(res.Ended, ", "))
+	}
+	if len(res.Left) > 0 {
+		fmt.Printf("The device that it had before could not be ended: %s. Sign it out with another client, where the account's devices are listed.\n", strings.Join(res.Left, ", "))
+	}
 	return askInviters(p, cfg)
 }
 

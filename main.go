@@ -86,7 +86,7 @@ func exitCode(err error) int {
 	if errors.As(err, new(badConfig)) {
 		return onlyOperator
 	}
-	for _, e := range []error{matrix.ErrNotLoggedIn, matrix.ErrOtherAccount, matrix.ErrLoggedOut, matrix.ErrDeviceLost, bot.ErrMoved, bot.ErrNewerDatabase, bot.ErrDamaged} {
+	for _, e := range []error{matrix.ErrNotLoggedIn, matrix.ErrUnreadable, matrix.ErrOtherAccount, matrix.ErrLoggedOut, matrix.ErrDeviceLost, bot.ErrMoved, bot.ErrNewerDatabase, bot.ErrDamaged} {
 		if errors.Is(err, e) {
 			return onlyOperator
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -50,10 +51,12 @@ type LoginResult struct {
 	RecoveryKeyFile string
 	// Restored tells that the account kept the identity it had.
 	Restored bool
+	// Ended lists the devices that the bot had before and that are gone now, Left those that could not be ended.
+	Ended, Left []string
 }
 
 // ErrNeedRecoveryKey says that the account was used before, so that a new device needs its recovery key.
-var ErrNeedRecoveryKey = errors.New("this account already has an identity, so the bot's new device must be signed with the recovery key: put it into matrix-recovery-key.txt in the state directory or type it when asked. If it is lost, `starling matrix login --reset-identity` makes a new identity, and people will see that it changed")
+var ErrNeedRecoveryKey = errors.New("this account already has an identity, so the bot's new device must be signed with the recovery key: put it into matrix-recovery-key.txt in the state directory or type it when asked. If it is lost, `starling matrix login --reset-identity` makes a new identity: rooms and settings stay, but people will see that it changed, and have only your word that it is the same bot")
 
 // Login sets the bot's account up: a device of its own, signed by the account's identity, so that clients show no warning beside
 // what it says. A login that was interrupted is completed by calling it again. The password is not stored.
@@ -62,7 +65,16 @@ func Login(ctx context.Context, o LoginOptions) (LoginResult, error) {
 	if o.RecoveryKeyFile == "" {
 		o.RecoveryKeyFile = filepath.Join(o.StateDir, recoveryFile)
 	}
+	if o.Password != nil {
+		o.Password = sync.OnceValues(o.Password)
+	}
 	st, err := openStore(ctx, o.StateDir, true)
+	if errors.Is(err, ErrUnreadable) && o.NewDevice {
+		if err := removeDatabase(o.StateDir); err != nil {
+			return LoginResult{}, err
+		}
+		st, err = openStore(ctx, o.StateDir, true)
+	}
 	if err != nil {
 		return LoginResult{}, err
 	}
@@ -278,7 +290,48 @@ func (o *LoginOptions) finish(ctx context.Context, st *store, s *session) (Login
 		return res, clean(err)
 	}
 	s.Ready = true
-	return res, st.putSession(ctx, *s)
+	if err := st.putSession(ctx, *s); err != nil {
+		return res, err
+	}
+	res.Ended, res.Left = o.endEarlier(ctx, cli)
+	return res, nil
+}
+
+// endEarlier ends the devices whose keys the bot has lost: it has one device, and nobody who finds an old one shall speak as it. A homeserver
+// lets everybody end a device who can log in as it.
+func (o *LoginOptions) endEarlier(ctx context.Context, cli *mautrix.Client) (ended, left []string) {
+	all, err := cli.GetDevicesInfo(ctx)
+	if err != nil {
+		return nil, nil
+	}
+	for _, d := range all.Devices {
+		if d.DisplayName != deviceName || d.DeviceID == cli.DeviceID {
+			continue
+		}
+		if o.end(ctx, d.DeviceID) == nil {
+			ended = append(ended, d.DeviceID.String())
+		} else {
+			left = append(left, d.DeviceID.String())
+		}
+	}
+	return ended, left
+}
+
+func (o *LoginOptions) end(ctx context.Context, device id.DeviceID) error {
+	if o.Token != "" {
+		return errors.New("a token is one device's only")
+	}
+	s, err := o.login(ctx, device)
+	if err != nil {
+		return err
+	}
+	cli, err := newClient(s.Homeserver, o.HTTPClient)
+	if err != nil {
+		return err
+	}
+	cli.UserID, cli.DeviceID, cli.AccessToken = s.UserID, s.DeviceID, s.AccessToken
+	_, err = cli.Logout(ctx)
+	return err
 }
 
 func signedByOwner(resp *mautrix.RespQueryKeys, user id.UserID, device id.DeviceID) bool {

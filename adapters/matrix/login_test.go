@@ -56,6 +56,29 @@ func TestSecondLoginIsRefused(t *testing.T) {
 	}
 }
 
+// A damaged database, or one without its key, is given up only when that is asked for.
+func TestADamagedDatabaseIsReplacedWhenThatIsWanted(t *testing.T) {
+	for _, file := range []string{databaseFile, keyFile} {
+		h := newHomeserver(t)
+		acc := newAccount(t, h)
+		if err := os.WriteFile(filepath.Join(acc.dir, file), []byte("not what it was"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(acc.cfg); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("%s: %v", file, err)
+		}
+		o := LoginOptions{StateDir: acc.dir, Homeserver: h.URL, Token: "t"}
+		if _, err := Login(t.Context(), o); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("%s: logged in all the same: %v", file, err)
+		}
+		o.NewDevice = true
+		if _, err := Login(t.Context(), o); err != nil {
+			t.Errorf("%s: not logged in with a new device: %v", file, err)
+		}
+		acc.open().Close()
+	}
+}
+
 func TestOtherAccountInTheConfigurationIsRefused(t *testing.T) {
 	acc := newAccount(t, newHomeserver(t))
 	acc.cfg.UserID = "@other:example.org"

@@ -62,12 +62,19 @@ func openStore(ctx context.Context, dir string, create bool) (*store, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("the state directory cannot be made: %w", err)
 		}
+		if err := removeDatabase(dir); err != nil { // what is left of an earlier one is of no use
+			return nil, fmt.Errorf("the Matrix database cannot be made: %w", err)
+		}
 		// SQLite gives its side files the mode of this one.
 		f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("the Matrix database cannot be made: %w", err)
 		}
 		f.Close()
+	default:
+		if st, err := os.Stat(filepath.Join(dir, keyFile)); errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() != seal.KeySize {
+			return nil, ErrUnreadable
+		}
 	}
 	key, err := seal.LoadKey(filepath.Join(dir, keyFile), !exists, rand.Reader)
 	if err != nil {
@@ -92,7 +99,10 @@ func openStore(ctx context.Context, dir string, create bool) (*store, error) {
 	for _, part := range []*dbutil.Database{s.own, s.state.Database, s.crypto.DB} {
 		if err := part.Upgrade(ctx); err != nil {
 			db.Close()
-			return nil, fmt.Errorf("the Matrix database %s cannot be used (damaged, or from a newer version of Starling): %w", databaseFile, err)
+			if damaged(err) {
+				return nil, ErrUnreadable
+			}
+			return nil, fmt.Errorf("the Matrix database %s cannot be used (is it from a newer version of Starling?): %w", databaseFile, err)
 		}
 	}
 	return s, nil
@@ -127,6 +137,12 @@ func storeFailed(err error) bool {
 	var se sqlite3.Error
 	return errors.As(err, &se) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// damaged tells that the file is no whole database.
+func damaged(err error) bool {
+	var se sqlite3.Error
+	return errors.As(err, &se) && (se.Code == sqlite3.ErrCorrupt || se.Code == sqlite3.ErrNotADB)
 }
 
 // session is the login.

@@ -182,6 +182,17 @@ func (s *Starling) Resident() (int64, error) {
 // Done is closed when the bot has ended.
 func (s *Starling) Done() <-chan struct{} { return s.process.done }
 
+// WaitEnd waits until the bot has ended by itself and gives its exit code and the last line that it printed.
+func (s *Starling) WaitEnd(t testing.TB) (code int, last string) {
+	t.Helper()
+	select {
+	case <-s.process.done:
+	case <-time.After(Patience):
+		t.Fatal("the bot does not end")
+	}
+	return s.process.cmd.ProcessState.ExitCode(), lastLines(s.Log(), 1)
+}
+
 // BotStatus is what `starling status` prints.
 type BotStatus struct{ Rooms, Inbox, Outbox, Ready, Sending, Jobs, Errors int }
 
@@ -221,19 +232,55 @@ func (s *Starling) WaitStatus(t testing.TB, what string, wanted func(BotStatus) 
 	}
 }
 
+// WaitConnected returns when the bot has read what its networks had for it when it was started.
+func (s *Starling) WaitConnected(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var health struct {
+			Networks []struct{ Report struct{ Connected bool } }
+		}
+		if err := s.askFor(ctx, "health", &health); err != nil {
+			t.Fatalf("waiting until the bot is connected: %v", err)
+		}
+		connected := 0
+		for _, n := range health.Networks {
+			if n.Report.Connected {
+				connected++
+			}
+		}
+		if connected > 0 && connected == len(health.Networks) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the bot does not connect: %+v", health)
+		case <-tick.C:
+		}
+	}
+}
+
 // Status is what is under way now.
 func (s *Starling) Status(ctx context.Context) (BotStatus, error) { return s.ask(ctx, "now") }
 
-// ask speaks to the status socket, as `starling status` does.
 func (s *Starling) ask(ctx context.Context, what string) (st BotStatus, err error) {
+	err = s.askFor(ctx, what, &st)
+	return st, err
+}
+
+// askFor speaks to the status socket, as `starling status` does.
+func (s *Starling) askFor(ctx context.Context, what string, answer any) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(s.Dir, "var", "status.sock"))
 	if err != nil {
-		return st, err
+		return err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if _, err := fmt.Fprintln(conn, what); err != nil {
-		return st, err
+		return err
 	}
-	return st, json.NewDecoder(conn).Decode(&st)
+	return json.NewDecoder(conn).Decode(answer)
 }
