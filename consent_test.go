@@ -68,6 +68,7 @@ type neighbours struct {
 	agreed   map[[2]string]int   // chapter, asking chapter → when a moderator there last said yes to it
 	open     map[string]int      // chapter → when it was last open
 	revealed map[[2]string]bool  // chapter, asked chapter: who asks says who it is
+	bore     map[[2]string]bool  // room, folded name → its own chapter was once called so
 	called   map[string][]string // folded name → the chapters that ever had it
 	secrets  map[string]*home    // what was said in an alert, and where
 	from     map[string]string   // for which chapter: the room's own at that time
@@ -84,7 +85,7 @@ func (h *home) person(who string) string { return "@" + who + "." + h.name }
 
 // TestNobodyHearsOrLearnsOfAChapterWithoutConsent lets anybody type anything about relaying in any order. A room must never hear
 // a chapter unless its own moderators asked and the chapter's moderators said yes, or let everybody in; and it must never read the
-// name of a chapter that is not listed, unless that is its own, hears it, is heard, or asked, or somebody there typed the name.
+// name of a chapter that is not listed, unless that is or was its own, hears it, is heard, or asked, or somebody there typed the name.
 func TestNobodyHearsOrLearnsOfAChapterWithoutConsent(t *testing.T) {
 	var mu sync.Mutex
 	var events []rig.Event
@@ -104,7 +105,7 @@ func TestNobodyHearsOrLearnsOfAChapterWithoutConsent(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		round++
 		n := &neighbours{settled: s, rt: rt, round: round, said: said, asked: map[[2]string]int{}, agreed: map[[2]string]int{}, called: map[string][]string{}, open: map[string]int{},
-			revealed: map[[2]string]bool{}, secrets: map[string]*home{}, from: map[string]string{}}
+			revealed: map[[2]string]bool{}, bore: map[[2]string]bool{}, secrets: map[string]*home{}, from: map[string]string{}}
 		n.move()
 		for range rapid.IntRange(10, 50).Draw(rt, "steps") {
 			n.step++
@@ -307,6 +308,11 @@ func (n *neighbours) check(at *home, typed string, before, after state) {
 			n.from[secret] = before.chapter[origin.id]
 		}
 	}
+	for _, h := range n.homes { // who leaves a chapter keeps what was said for it, with the name that it had
+		if own := before.chapter[h.id]; own != "" {
+			n.bore[[2]string{h.name, before.names[own]}] = true
+		}
+	}
 	for _, ev := range n.said() {
 		i := slices.IndexFunc(n.homes, func(h *home) bool { return h.address() == ev.Room })
 		if i < 0 {
@@ -315,7 +321,7 @@ func (n *neighbours) check(at *home, typed string, before, after state) {
 		reader, text := n.homes[i], markup.Fold(ev.Text)
 		for id, name := range before.names {
 			echo := reader == at && strings.Contains(markup.Fold(typed), name)
-			if !strings.Contains(text, name) || echo || n.mayKnow(reader, id, before) || n.mayKnow(reader, id, after) {
+			if !strings.Contains(text, name) || echo || n.bore[[2]string{reader.name, name}] || n.mayKnow(reader, id, before) || n.mayKnow(reader, id, after) {
 				continue
 			}
 			n.rt.Fatalf("%s reads of %s: %s", reader.name, name, rig.Readable(ev.Text))
