@@ -269,16 +269,17 @@ func (a *Adapter) mayInvite(uuid, number string) (allowed, named bool) {
 	return named || slices.Contains(a.cfg.Invite, "*"), named
 }
 
-// directSpoke makes a direct chat known before something of it is handed over.
-func (a *Adapter) directSpoke(ctx context.Context, e *envelope, timer time.Duration) error {
+// directSpoke makes a direct chat known, and its timer, before something of it is handed over.
+func (a *Adapter) directSpoke(ctx context.Context, person string, timer time.Duration) error {
 	a.mu.Lock()
-	known := a.rooms[e.SourceUUID] && a.timers[e.SourceUUID] == timer
-	a.rooms[e.SourceUUID], a.timers[e.SourceUUID] = true, timer
+	was, told := a.timers[person]
+	known := a.rooms[person] && told && was == timer
+	a.rooms[person], a.timers[person] = true, timer
 	a.mu.Unlock()
 	if known {
 		return nil
 	}
-	return a.direct(ctx, e.SourceUUID, a.name(e.SourceUUID), timer)
+	return a.direct(ctx, person, a.name(person), timer)
 }
 
 func (a *Adapter) direct(ctx context.Context, person, name string, timer time.Duration) error {

@@ -230,6 +230,12 @@ func (d *dataMessage) text(in *bot.Incoming, me string, name func(person string)
 	return strings.TrimLeft(b.String(), " \n:,،") // what follows the bot's name
 }
 
+// setsTimer is whether a message sets a direct chat's timer and does nothing else. That it was turned off cannot be told from other empty
+// messages: the next text says so.
+func (d *dataMessage) setsTimer() bool {
+	return d.Group == nil && d.Reaction == nil && d.Delete == nil && d.Expires > 0
+}
+
 func (d *dataMessage) files() []bot.File {
 	var files []bot.File
 	for _, a := range d.Attachments[:min(len(d.Attachments), maxFiles)] {
@@ -311,11 +317,16 @@ func (a *Adapter) take(ctx context.Context, raw json.RawMessage) error {
 		}
 	}
 	in := translate(e, a.self(), a.name, time.Now())
+	timer := time.Duration(data.Expires) * time.Second
 	if in == nil {
+		if data.setsTimer() && a.knows(e.SourceUUID) {
+			return a.directSpoke(ctx, e.SourceUUID, timer)
+		}
 		return nil
 	}
-	if in.Direct {
-		if err := a.directSpoke(ctx, e, time.Duration(data.Expires)*time.Second); err != nil {
+	// A reaction or a deletion bears no timer, whatever the chat's is.
+	if in.Direct && (in.Kind == bot.KindText || in.Kind == bot.KindEdit || !a.knows(in.Person)) {
+		if err := a.directSpoke(ctx, in.Person, timer); err != nil {
 			return err
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -159,4 +161,55 @@ func FuzzTake(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A direct chat's timer is what its texts bear and what is set; reactions and deletions bear none and change nothing.
+func TestOnlyTextsAndSettingItChangeADirectChatsTimer(t *testing.T) {
+	a, e := attached(t, answers(inGroup))
+	for i, c := range []struct {
+		data string
+		want []time.Duration // what the engine is told
+	}{
+		{`"expiresInSeconds":3600`, nil}, // nobody's chat yet
+		{`"message":"/needs water","expiresInSeconds":3600`, []time.Duration{time.Hour}},
+		{`"reaction":{"emoji":"✅","targetAuthorUuid":"` + me + `","targetSentTimestamp":7},"expiresInSeconds":0`, nil},
+		{`"remoteDelete":{"timestamp":7},"expiresInSeconds":0`, nil},
+		{`"message":"20","expiresInSeconds":3600`, nil},
+		{`"expiresInSeconds":60`, []time.Duration{time.Minute}},
+		{`"message":"20","expiresInSeconds":0`, []time.Duration{0}},
+	} {
+		e.took()
+		line := fmt.Sprintf(`{"envelope":{"sourceUuid":%q,"timestamp":%d,"dataMessage":{%s}}}`, luc, i+10, c.data)
+		if err := a.take(t.Context(), json.RawMessage(line)); err != nil {
+			t.Fatal(err)
+		}
+		var got []time.Duration
+		for _, in := range e.took() {
+			if in.Kind == bot.KindRoom {
+				got = append(got, in.RoomChange.Timer)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: the engine is told %v, want %v", c.data, got, c.want)
+		}
+	}
+}
+
+// After a start the engine still knows the timer, and the adapter does not: a reaction does not end it, a text says it.
+func TestAReactionAfterAStartLeavesTheTimer(t *testing.T) {
+	a, e := attached(t, answers(inGroup))
+	a.rooms[luc] = true
+	e.took()
+	for line, want := range map[string]int{
+		`{"envelope":{"sourceUuid":"` + luc + `","timestamp":5,"dataMessage":{"reaction":{"emoji":"✅","targetAuthorUuid":"` + me + `","targetSentTimestamp":7}}}}`: 1,
+		`{"envelope":{"sourceUuid":"` + luc + `","timestamp":6,"dataMessage":{"message":"20"}}}`:                                                                   2,
+	} {
+		delete(a.timers, luc)
+		if err := a.take(t.Context(), json.RawMessage(line)); err != nil {
+			t.Fatal(err)
+		}
+		if got := e.took(); len(got) != want {
+			t.Errorf("%s: the engine is told %+v", line, got)
+		}
+	}
 }
