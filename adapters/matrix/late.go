@@ -99,18 +99,21 @@ func (a *Adapter) tellSenders(ctx context.Context, in bot.Inbox) {
 		a.log.Warn().Err(clean(err)).Msg("Nobody could be told yet of a room that could not be joined; trying again soon")
 	}
 	now := a.cfg.Now()
-	late, err := a.store.heldUntold(ctx, now.Add(-tellAfter))
+	hourAgo := now.Add(-time.Hour)
+	late, err := a.store.heldUntold(ctx, now.Add(-tellAfter), hourAgo)
 	if err != nil {
 		a.log.Warn().Err(clean(err)).Msg("Held messages could not be read")
 		return
 	}
 	for _, evt := range late {
-		told, err := a.store.toldSince(ctx, evt.RoomID, now.Add(-time.Hour))
-		if err == nil && told < maxTold {
+		told, err := a.store.toldSince(ctx, evt.RoomID, hourAgo)
+		if err == nil && told >= maxTold {
+			continue // she is told within the next hours
+		}
+		if err == nil {
 			err = in.Deliver(ctx, a.unreadable(evt))
 		}
 		if err == nil {
-			// Who is one too many is marked as well: an hour later nobody knows what it was about.
 			err = a.store.markTold(ctx, evt.RoomID, evt.Sender, now)
 		}
 		if err != nil {
@@ -162,8 +165,9 @@ func (s *store) hold(ctx context.Context, evt *event.Event, session id.SessionID
 		INSERT INTO matrix_held (event_id, room_id, session_id, sender, event, held_at, asked)
 		SELECT $1, $2, $3, $4, $5, $6, EXISTS (SELECT 1 FROM matrix_held WHERE session_id = $3 AND sender = $4 AND asked)
 		WHERE (SELECT COUNT(*) FROM matrix_held WHERE room_id = $2) < $7
+			AND (SELECT COUNT(*) FROM matrix_held WHERE room_id = $2 AND sender = $4) < $8
 		ON CONFLICT (event_id) DO NOTHING
-	`, evt.ID, evt.RoomID, session, evt.Sender, string(data), now.UnixMilli(), maxHeld)
+	`, evt.ID, evt.RoomID, session, evt.Sender, string(data), now.UnixMilli(), maxHeld, maxHeldOf)
 	return err
 }
 
@@ -182,12 +186,14 @@ func (s *store) markAsked(ctx context.Context, k keyRequest) error {
 }
 
 // heldUntold gives the latest event of each person in each room that has waited since before the given time, of whose messages
-// there she has not been told.
-func (s *store) heldUntold(ctx context.Context, before time.Time) ([]*event.Event, error) {
+// there she has not been told. Rooms in which enough people have been told since hourAgo have to wait.
+func (s *store) heldUntold(ctx context.Context, before, hourAgo time.Time) ([]*event.Event, error) {
 	rows, err := s.own.Query(ctx, `
 		SELECT h.event FROM matrix_held h JOIN (
-			SELECT MAX(rowid) AS last, MIN(held_at) AS first FROM matrix_held WHERE told_at = 0 AND held_at <= $1 GROUP BY room_id, sender
-		) w ON h.rowid = w.last ORDER BY w.first LIMIT 100`, before.UnixMilli())
+			SELECT MAX(rowid) AS last, MIN(held_at) AS first FROM matrix_held WHERE told_at = 0 AND held_at <= $1
+				AND room_id NOT IN (SELECT room_id FROM matrix_held WHERE told_at > $2 GROUP BY room_id HAVING COUNT(DISTINCT sender) >= $3)
+			GROUP BY room_id, sender
+		) w ON h.rowid = w.last ORDER BY w.first, w.last LIMIT 100`, before.UnixMilli(), hourAgo.UnixMilli(), maxTold)
 	return dbutil.NewRowIterWithError(rows, scanHeld, err).AsList()
 }
 

@@ -157,6 +157,51 @@ func TestSenderIsToldOnceThatHerMessageCannotBeRead(t *testing.T) {
 	acc.checkLog()
 }
 
+// In an hour some are told. Whoever is left over is told in the next, and the other rooms do not wait for hers.
+func TestWhoIsOneTooManyIsToldInTheNextHour(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	move := movable(acc)
+	a, in := acc.open(), newInbox()
+	defer a.Close()
+	b := newBatch()
+	for i := range 150 {
+		b.held = append(b.held, asMessage(parse(t, strings.Replace(newSpeaker(t).says("x"), `"sender":"`+ana+`"`, fmt.Sprintf(`"sender":"@p%03d:example.org"`, i), 1))))
+	}
+	other := asMessage(parse(t, newSpeaker(t).says("x")))
+	other.RoomID = "!other:example.org"
+	b.held = append(b.held, other)
+	for _, evt := range b.held {
+		if err := evt.Content.ParseRaw(evt.Type); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.commit(t.Context(), b, "s1"); err != nil {
+		t.Fatal(err)
+	}
+	told := func() (people []string) {
+		a.tellSenders(t.Context(), in)
+		a.tellSenders(t.Context(), in)
+		for _, n := range notices(in) {
+			people = append(people, n.Person)
+		}
+		return people
+	}
+	move(2 * time.Minute)
+	first := []string{"@p000:example.org", "@p001:example.org", "@p002:example.org", ana}
+	if got := told(); !slices.Equal(got, first) {
+		t.Errorf("at first %q are told, want %q", got, first)
+	}
+	move(time.Hour - time.Second)
+	if got := told(); len(got) != len(first) {
+		t.Errorf("%q were told within the hour", got[len(first):])
+	}
+	move(time.Second)
+	if got, want := told(), append(first, "@p003:example.org", "@p004:example.org", "@p005:example.org"); !slices.Equal(got, want) {
+		t.Errorf("in the next hour %q, want %q", got, want)
+	}
+}
+
 // Somebody who sends ciphertext that nobody can read, under many keys and many names, gets little out of the bot.
 func TestFloodOfCiphertextCostsLittle(t *testing.T) {
 	h := newHomeserver(t)

@@ -323,9 +323,10 @@ func (s *store) givenUp(ctx context.Context) ([]id.RoomID, error) {
 	return dbutil.NewRowIterWithError(rows, dbutil.ScanSingleColumn[id.RoomID], err).AsList()
 }
 
-// What people can make the bot remember is bounded: in a room, and under a message.
+// What people can make the bot remember is bounded: in a room, of one person there, and under a message.
 const (
 	maxHeld      = 500
+	maxHeldOf    = 50
 	maxReactions = 1000
 )
 

@@ -403,20 +403,34 @@ func TestRoomWhosePastIsBrokenStopsNobodyForLong(t *testing.T) {
 	}
 }
 
+// Nobody can fill a room's share of what is held until a key comes, nor all together more than that.
 func TestHostileFloodIsBounded(t *testing.T) {
 	h := newHomeserver(t)
 	acc := newAccount(t, h)
 	a := acc.open()
 	defer a.Close()
 	b := newBatch()
-	for i := range maxHeld + 10 {
-		evt := asMessage(parse(t, ev("m.room.encrypted", ana, fmt.Sprintf(`{"algorithm":"m.megolm.v1.aes-sha2","session_id":"s%d","ciphertext":"x"}`, i))))
-		if err := evt.Content.ParseRaw(evt.Type); err != nil {
-			t.Fatal(err)
+	hold := func(sender string, n int) {
+		for i := range n {
+			evt := asMessage(parse(t, ev("m.room.encrypted", sender, fmt.Sprintf(`{"algorithm":"m.megolm.v1.aes-sha2","session_id":"s%d","ciphertext":"x"}`, i))))
+			if err := evt.Content.ParseRaw(evt.Type); err != nil {
+				t.Fatal(err)
+			}
+			b.held = append(b.held, evt)
 		}
-		b.held = append(b.held, evt)
 	}
+	hold("@eve:example.org", maxHeld+10)
+	hold(ana, 1)
 	if err := a.commit(t.Context(), b, "s1"); err != nil {
+		t.Fatal(err)
+	}
+	if n := held(t, a); n != maxHeldOf+1 {
+		t.Errorf("%d events held of eve, who sent hundreds, and ana, who sent one", n)
+	}
+	for i := range maxHeld / maxHeldOf {
+		hold(fmt.Sprintf("@eve%d:example.org", i), maxHeldOf)
+	}
+	if err := a.commit(t.Context(), b, "s2"); err != nil {
 		t.Fatal(err)
 	}
 	if n := held(t, a); n != maxHeld {
