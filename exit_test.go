@@ -32,6 +32,7 @@ func TestWhatNoRestartMendsHasItsExitCode(t *testing.T) {
 		"no login":                             {noLogin, onlyOperator},
 		"another account":                      {matrix.ErrOtherAccount, onlyOperator},
 		"a login that ended":                   {errors.Join(matrix.ErrLoggedOut, nil), onlyOperator},
+		"a damaged Matrix database":            {fmt.Errorf("run: %w", matrix.ErrUnreadable), onlyOperator},
 		"a lost device":                        {fmt.Errorf("run: %w", matrix.ErrDeviceLost), onlyOperator},
 		"a database that moved":                {bot.ErrMoved, onlyOperator},
 		"a newer database":                     {bot.ErrNewerDatabase, onlyOperator},

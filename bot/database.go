@@ -274,6 +274,12 @@ func (t *tenure) end() error {
 	return nil
 }
 
+// damaged is whether SQLite found that its file is no whole database.
+func damaged(err error) bool {
+	var lite sqlite3.Error
+	return errors.As(err, &lite) && (lite.Code == sqlite3.ErrCorrupt || lite.Code == sqlite3.ErrNotADB)
+}
+
 // ours is whether an error is the database's own (full disk, lock, damage, a server that is away) and not the handler's.
 func ours(err error) bool {
 	var lite sqlite3.Error

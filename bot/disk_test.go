@@ -1,9 +1,13 @@
 package bot_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -119,4 +123,38 @@ func TestAFullOrReadOnlyDiskLosesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestADamagedDatabaseEndsTheBot: what SQLite reads in a file that is being destroyed under it could be anything, so nothing is answered
+// from it any more. The error is the one that the next start would give, and what was asked is not acknowledged.
+func TestADamagedDatabaseEndsTheBot(t *testing.T) {
+	dbtest.File(t)
+	h := live(t)
+	h.say("!room", "ana", "/echo before")
+	h.settle()
+	h.pragma("wal_checkpoint(TRUNCATE)")
+	h.pragma("shrink_memory") // the pages that were read
+	path := filepath.Join(h.dir, "starling.db")
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(bytes.Repeat([]byte("damage"), int(st.Size()-4096)/6), 4096); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.tries(bot.Incoming{Room: "!room", Person: "@ana", Kind: bot.KindText, ID: "$after", Text: "/echo after", Encrypted: true, Sent: h.clock.Now()}); err == nil {
+		t.Error("it was taken in")
+	}
+	if err := <-h.ended; !errors.Is(err, bot.ErrDamaged) {
+		t.Errorf("the bot ended with %v", err)
+	}
+	h.cancel = nil
+	h.wantSpoken("!room", "before")
 }

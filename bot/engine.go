@@ -14,6 +14,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -102,7 +103,7 @@ type Engine struct {
 	pending   int           // tasks handed in and not finished
 	submitted int           // tasks ever handed in
 	running   bool
-	replaced  bool // another process has the database
+	cause     error // why the engine stopped by itself: the database is another process's now, or damaged
 	errs      int
 	started   time.Time
 	ending    chan struct{} // closed when nobody hands in work any more: what waits is still done
@@ -357,18 +358,32 @@ func (e *Engine) Run(ctx context.Context, adapters ...Adapter) error {
 		select {
 		case err := <-failed:
 			if err != nil && ctx.Err() == nil {
-				return err
+				return e.why(err)
 			}
 		case <-e.stopped:
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			if e.replaced {
-				return errReplaced
-			}
-			return ErrStopped
+			return e.why(ErrStopped)
 		}
 	}
 	return nil
+}
+
+// why gives what stands behind ErrStopped, which adapters hand back, where the engine stopped by itself.
+func (e *Engine) why(err error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cause != nil && errors.Is(err, ErrStopped) {
+		return e.cause
+	}
+	return err
+}
+
+// halts stops the engine because its database is no good any more.
+func (e *Engine) halts(cause error) {
+	e.log.Error().Msg(cause.Error())
+	e.mu.Lock()
+	e.cause = cause
+	e.mu.Unlock()
+	e.halt()
 }
 
 // begin makes the networks known, between two commits.
@@ -526,6 +541,9 @@ func (e *Engine) commit(batch []*task) {
 	case !errors.Is(err, ErrStopped):
 		err = fmt.Errorf("%w: %w", errStore, err)
 	}
+	if (damaged(err) || slices.ContainsFunc(results, damaged)) && !e.over() {
+		e.halts(ErrDamaged) // what it would answer from now on could be anything; the next start looks at the whole file
+	}
 	if err != nil {
 		e.limiter.refund(all.charged)
 	}
@@ -569,11 +587,7 @@ func (e *Engine) tenured(err error, whole bool) error {
 	case err == nil:
 		e.tenure.commits++
 	case errors.Is(err, errReplaced):
-		e.log.Error().Msg(errReplaced.Error())
-		e.mu.Lock()
-		e.replaced = true
-		e.mu.Unlock()
-		e.halt()
+		e.halts(errReplaced)
 		return fmt.Errorf("%w: %w", ErrStopped, errReplaced)
 	}
 	return err

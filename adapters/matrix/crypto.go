@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,8 +116,9 @@ func (a *Adapter) olmMessage(ctx context.Context, evt *event.Event) error {
 	defer a.olm.RUnlock()
 	// Not store.txn: the first statement must come under the library's Olm lock; cryptoStore sees to it.
 	err := a.store.db.DoTxn(ctx, nil, func(ctx context.Context) error {
+		ctx, failed := watched(ctx)
 		a.guard("to-device message", func() { a.mach.HandleToDeviceEvent(ctx, evt) })
-		return ctx.Err()
+		return cmp.Or(ctx.Err(), failed.get()) // the library does not say that it could not store a key
 	})
 	a.stale.Store(err != nil)
 	return err

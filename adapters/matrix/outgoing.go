@@ -45,6 +45,7 @@ func (a *Adapter) Send(ctx context.Context, out bot.Outgoing) (string, error) {
 		a.noted.note(func(r *bot.Report) { r.Sent = a.cfg.Now() })
 		return eid.String(), nil
 	}
+	a.store.look(err)
 	if loggedOut(err) {
 		select {
 		case a.fatal <- ErrLoggedOut:

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
@@ -44,6 +45,9 @@ type store struct {
 	crypto *cryptoStore
 	state  *stateStore
 	box    *seal.Box
+
+	spoilt  chan struct{} // closed when the file turned out to be damaged
+	spoiled sync.Once
 }
 
 const touchQuery = `UPDATE matrix_session SET id = id WHERE id = 0`
@@ -91,7 +95,11 @@ func openStore(ctx context.Context, dir string, create bool) (*store, error) {
 	}
 	db.RawDB.SetMaxOpenConns(16)
 	db.RawDB.SetMaxIdleConns(16)
-	s := &store{db: db, box: box}
+	if err := quickCheck(ctx, db.RawDB); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s := &store{db: db, box: box, spoilt: make(chan struct{})}
+	db.Log = &watch{dbutil.NoopLogger, s}
 	s.own = db.Child("matrix_version", dbutil.BuildUpgradeTable().WithFSPath(upgradeFiles, "upgrades").Finish(), nil)
 	s.state = &stateStore{SQLStateStore: sqlstatestore.NewSQLStateStore(db, nil, false), box: box}
 	s.state.DisableNameDisambiguation = true
@@ -106,6 +114,78 @@ func openStore(ctx context.Context, dir string, create bool) (*store, error) {
 		}
 	}
 	return s, nil
+}
+
+// quickCheck refuses a file that is no whole database: what it gives could be anything, keys of others too.
+func quickCheck(ctx context.Context, db *sql.DB) error {
+	var result string
+	err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&result)
+	switch {
+	case damaged(err), err == nil && result != "ok":
+		return ErrUnreadable
+	case err != nil:
+		return fmt.Errorf("the Matrix database %s cannot be read: %w", databaseFile, err)
+	}
+	return nil
+}
+
+// watch sees the failures of all statements, those too that the library only logs.
+type watch struct {
+	dbutil.DatabaseLogger
+	s *store
+}
+
+// failureKey is where a context carries a *failure.
+type failureKey struct{}
+
+// failure is the first statement that could not be done for want of a database that works.
+type failure struct {
+	mu  sync.Mutex
+	err error
+}
+
+// watched gives a context for statements whose failures are wanted.
+func watched(ctx context.Context) (context.Context, *failure) {
+	f := &failure{}
+	return context.WithValue(ctx, failureKey{}, f), f
+}
+
+func (f *failure) get() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// QueryTiming implements dbutil.DatabaseLogger.
+func (w *watch) QueryTiming(ctx context.Context, _, _ string, _ []any, _ int, _ time.Duration, err error) {
+	w.s.look(err)
+	if f, ok := ctx.Value(failureKey{}).(*failure); ok && stuck(err) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.err == nil {
+			f.err = err
+		}
+	}
+}
+
+// look notes whether an error says that the file is damaged: the sync then ends the bot.
+func (s *store) look(err error) {
+	if damaged(err) {
+		s.spoiled.Do(func() { close(s.spoilt) })
+	}
+}
+
+// stuck tells that the database itself does not work, a full disk above all: the same statement succeeds when it does.
+func stuck(err error) bool {
+	var se sqlite3.Error
+	if !errors.As(err, &se) {
+		return false
+	}
+	switch se.Code {
+	case sqlite3.ErrConstraint, sqlite3.ErrError, sqlite3.ErrMismatch, sqlite3.ErrRange, sqlite3.ErrTooBig, sqlite3.ErrMisuse:
+		return false
+	}
+	return true
 }
 
 // uriPath is a path as SQLite's file: names want it.

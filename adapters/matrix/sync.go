@@ -198,6 +198,8 @@ func (a *Adapter) patiently(ctx context.Context, trouble string, fn func(ctx con
 			return ErrLoggedOut
 		case errors.Is(err, ErrDeviceLost), errors.Is(err, bot.ErrStopped):
 			return err
+		case damaged(err):
+			return ErrUnreadable
 		}
 		a.reached(err)
 		wait := max(pause.NextBackOff(), retryAfter(err))
@@ -207,6 +209,8 @@ func (a *Adapter) patiently(ctx context.Context, trouble string, fn func(ctx con
 			return ctx.Err()
 		case err := <-a.fatal:
 			return err
+		case <-a.store.spoilt:
+			return ErrUnreadable
 		case <-time.After(wait):
 		}
 	}
@@ -258,6 +262,8 @@ func (a *Adapter) syncOnce(ctx context.Context, in bot.Inbox, retryHeld *bool) e
 	select {
 	case err := <-a.fatal:
 		return err
+	case <-a.store.spoilt:
+		return ErrUnreadable
 	default:
 	}
 	since, err := a.store.syncToken(ctx)
