@@ -51,6 +51,9 @@ func checkDevice(ctx context.Context, cli *mautrix.Client, mach *crypto.OlmMachi
 	if err != nil {
 		return err
 	}
+	if resp.DeviceKeys == nil {
+		return errNotMatrix // and no word about this device
+	}
 	device, ok := resp.DeviceKeys[cli.UserID][cli.DeviceID]
 	shared := mach.GetAccount().Shared
 	switch {

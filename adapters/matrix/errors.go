@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,6 +33,9 @@ type apiError struct {
 
 func (e *apiError) Error() string { return e.msg }
 func (e *apiError) Unwrap() error { return e.cause }
+
+// errNotMatrix is for an answer that says that all is well and not what was asked for: nothing is concluded from it.
+var errNotMatrix = &apiError{msg: "the homeserver answered with something that is not Matrix (200)"}
 
 // clean makes an error safe to log.
 func clean(err error) error {
@@ -111,6 +115,16 @@ func retryAfter(err error) time.Duration {
 		}
 	}
 	return min(d, 24*time.Hour)
+}
+
+// perhapsDone is whether a call that failed may have been carried out all the same.
+func perhapsDone(err error) bool {
+	var dial *net.OpError
+	if err == nil || errors.As(err, &dial) && dial.Op == "dial" {
+		return false
+	}
+	st := httpStatus(err)
+	return st < 400 || st >= 500 // also without any answer
 }
 
 // sendError says what a failed call means for what is waiting to be sent.

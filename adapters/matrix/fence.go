@@ -2,17 +2,23 @@ package matrix
 
 import (
 	"context"
-	"net/http"
+	"crypto/rand"
 	"time"
 
 	"maunium.net/go/mautrix/event"
 	"maunium.net/go/mautrix/id"
 )
 
-// A homeserver may still be storing what the bot sent in the moment in which it was killed, and not every one knows the
-// transaction id again: Dendrite remembers it only if the caller lived to hear the answer. So before the first repetition in a
-// room the bot sends an event that no client shows. Once that has come down, so has all that was sent before it, and the
-// engine has been told what needs no repetition.
+// A homeserver may still be storing what the bot sent in the moment in which it was killed, or in which the connection broke, and not
+// every one knows the transaction id again: Dendrite remembers it only if the caller lived to hear the answer, and an application
+// service has none that counts. So before a repetition the bot sends an event that no client shows. Once that has come down, so has
+// all that was sent to the room before it, and the engine has been told what needs no repetition.
+
+// fence is such an event, under way or come down.
+type fence struct {
+	name   string
+	passed chan struct{}
+}
 
 // fenceType is the type of that event.
 var fenceType = event.Type{Type: "org.starling.fence", Class: event.MessageEventType}
@@ -24,22 +30,23 @@ const (
 	maxEchoes = 1000
 )
 
-// passFence returns when all has come down that an earlier process sent to a room.
+// passFence returns when all has come down that was sent to a room and may not have been answered: by an earlier process, or before
+// closeFence.
 func (a *Adapter) passFence(ctx context.Context, rid id.RoomID) error {
 	a.echoMu.Lock()
-	passed := a.fences[rid]
-	if passed == nil {
-		passed = make(chan struct{})
-		a.fences[rid] = passed
+	f := a.fences[rid]
+	if f == nil {
+		f = &fence{rand.Text(), make(chan struct{})}
+		a.fences[rid] = f
 	}
 	a.echoMu.Unlock()
 	select {
-	case <-passed:
+	case <-f.passed:
 		return nil
 	default:
 	}
-	_, err := a.sendEvent(ctx, rid, fenceType, map[string]any{"process": a.process}, "fence-"+a.process)
-	if httpStatus(err) == http.StatusForbidden {
+	_, err := a.sendEvent(ctx, rid, fenceType, map[string]any{"name": f.name}, "fence-"+f.name)
+	if hasCode(err, "M_FORBIDDEN") {
 		return nil // nor could anything else be sent
 	}
 	if err != nil {
@@ -48,32 +55,35 @@ func (a *Adapter) passFence(ctx context.Context, rid id.RoomID) error {
 	late := time.NewTimer(fenceFor)
 	defer late.Stop()
 	select {
-	case <-passed:
+	case <-f.passed:
 	case <-late.C:
-		a.log.Warn().Str("room", a.cfg.Hash(rid.String())).Msg("What was sent before the start does not come down; something may be said twice")
+		a.log.Warn().Str("room", a.cfg.Hash(rid.String())).Msg("What was sent before does not come down; something may be said twice")
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	return nil
 }
 
-// isFence tells whether an own event is the fence of this process.
-func (a *Adapter) isFence(evt *event.Event) bool {
-	process, _ := evt.Content.Raw["process"].(string)
-	return evt.Type.Type == fenceType.Type && process == a.process
+// closeFence has a room's next repetition wait for a new fence: what failed now may come down behind the last one.
+func (a *Adapter) closeFence(rid id.RoomID) {
+	a.echoMu.Lock()
+	defer a.echoMu.Unlock()
+	delete(a.fences, rid)
 }
 
 // openFences lets repetitions pass in rooms whose fence came down in a batch that is stored.
-func (a *Adapter) openFences(rooms []id.RoomID) {
+func (a *Adapter) openFences(down map[id.RoomID]string) {
 	a.echoMu.Lock()
 	defer a.echoMu.Unlock()
-	for _, rid := range rooms {
-		if passed := a.fences[rid]; passed != nil {
-			select {
-			case <-passed:
-			default:
-				close(passed)
-			}
+	for rid, name := range down {
+		f := a.fences[rid]
+		if f == nil || f.name != name {
+			continue
+		}
+		select {
+		case <-f.passed:
+		default:
+			close(f.passed)
 		}
 	}
 }

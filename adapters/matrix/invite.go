@@ -3,7 +3,6 @@ package matrix
 import (
 	"context"
 	"errors"
-	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -263,7 +262,7 @@ func (a *Adapter) leave(ctx context.Context, rid id.RoomID) error {
 		_, err := cli.LeaveRoom(ctx, rid)
 		return err
 	})
-	if st := httpStatus(err); st == http.StatusForbidden || st == http.StatusNotFound {
+	if hasCode(err, "M_FORBIDDEN", "M_NOT_FOUND") {
 		return nil
 	}
 	return err

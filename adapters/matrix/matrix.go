@@ -81,11 +81,10 @@ type Adapter struct {
 	commands    []*cmdschema.EventContent // as clients are told of them; set before Run
 	commandsSum string
 
-	noted   report // for operators
-	process string // tells this run of the program from others
-	echoMu  sync.Mutex
-	echoes  [2]map[string]id.EventID    // own events that came down last, by Outgoing.ID
-	fences  map[id.RoomID]chan struct{} // closed when all that was sent before the start has come down
+	noted  report // for operators
+	echoMu sync.Mutex
+	echoes [2]map[string]id.EventID // own events that came down last, by Outgoing.ID
+	fences map[id.RoomID]*fence     // what stands behind all in a room that may have been sent already
 
 	ready     chan struct{} // closed after the first sync: from then on members and devices are current
 	readyOnce sync.Once
@@ -145,9 +144,8 @@ func newAdapter(ctx context.Context, cfg Config, st *store) (*Adapter, error) {
 		sought: map[string]time.Time{}, gapTries: map[id.RoomID]int{},
 		arrived: map[id.SessionID]bool{},
 		came:    map[id.RoomID]time.Time{},
-		process: rand.Text(),
 		echoes:  [2]map[string]id.EventID{{}, {}},
-		fences:  map[id.RoomID]chan struct{}{},
+		fences:  map[id.RoomID]*fence{},
 		ready:   make(chan struct{}),
 		wake:    make(chan struct{}, 1),
 		fatal:   make(chan error, 1),

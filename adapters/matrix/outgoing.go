@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -77,7 +76,11 @@ func (a *Adapter) once(ctx context.Context, out bot.Outgoing) (id.EventID, error
 	if eid, ok := a.echo(out.ID); ok {
 		return eid, nil
 	}
-	return a.send(ctx, out)
+	eid, err := a.send(ctx, out)
+	if perhapsDone(err) {
+		a.closeFence(id.RoomID(out.Room))
+	}
+	return eid, err
 }
 
 func (a *Adapter) send(ctx context.Context, out bot.Outgoing) (id.EventID, error) {
@@ -126,6 +129,9 @@ func sent(resp *mautrix.RespSendEvent, err error) (id.EventID, error) {
 	if err != nil {
 		return "", err
 	}
+	if resp.EventID == "" {
+		return "", errNotMatrix
+	}
 	return resp.EventID, nil
 }
 
@@ -163,7 +169,7 @@ func (a *Adapter) mustEncrypt(ctx context.Context, rid id.RoomID, told bool) (bo
 	}
 	var content map[string]any
 	err = a.cli.StateEvent(ctx, rid, event.StateEncryption, "", &content)
-	if httpStatus(err) == http.StatusNotFound {
+	if hasCode(err, "M_NOT_FOUND") {
 		return false, nil
 	}
 	return err == nil, err
@@ -189,11 +195,12 @@ func (a *Adapter) cameSince(rid id.RoomID, since time.Time) bool {
 func (a *Adapter) whetherGone(ctx context.Context, rid id.RoomID, se *bot.SendError) error {
 	var me event.MemberEventContent
 	err := a.cli.StateEvent(ctx, rid, event.StateMember, a.me.String(), &me)
-	st := httpStatus(err)
 	switch {
 	case err == nil && me.Membership == event.MembershipJoin:
 		se.Gone = false
-	case err != nil && st != http.StatusForbidden && st != http.StatusNotFound:
+	case err == nil && me.Membership == "":
+		return &bot.SendError{Err: errNotMatrix}
+	case err != nil && !hasCode(err, "M_FORBIDDEN", "M_NOT_FOUND"):
 		return &bot.SendError{Err: clean(err)} // not known: try again
 	}
 	return se
@@ -289,6 +296,9 @@ func (a *Adapter) fileContent(ctx context.Context, out bot.Outgoing) (map[string
 		mediaType, name = "application/octet-stream", ""
 	}
 	up, err := a.cli.UploadMedia(ctx, mautrix.ReqUploadMedia{ContentBytes: data, ContentType: mediaType, FileName: name})
+	if err == nil && up.ContentURI.IsEmpty() {
+		err = errNotMatrix
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -372,6 +382,9 @@ func (a *Adapter) openDirect(ctx context.Context, person id.UserID) (id.RoomID, 
 		resp, err = cli.CreateRoom(ctx, request)
 		return err
 	})
+	if err == nil && resp.RoomID == "" {
+		err = errNotMatrix
+	}
 	if err != nil {
 		return "", err
 	}

@@ -143,6 +143,10 @@ func TestRoomThatNoSyncHasShownIsAskedFor(t *testing.T) {
 	if secret, err := a.mustEncrypt(t.Context(), "!other:example.org", false); secret || err != nil {
 		t.Error(secret, err)
 	}
+	h.fail(404, `<html>nothing here</html>`, func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/state/m.room.encryption") })
+	if _, err := a.mustEncrypt(t.Context(), "!other:example.org", false); err == nil {
+		t.Error("what a proxy does not find counts as not encrypted")
+	}
 	h.fail(502, `bad gateway`, func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/state/m.room.encryption") })
 	if _, err := a.mustEncrypt(t.Context(), "!other:example.org", false); err == nil {
 		t.Error("an unknown room counts as not encrypted")
@@ -167,6 +171,9 @@ func TestSendErrors(t *testing.T) {
 		{500, `{"errcode":"M_UNKNOWN"}`, "", bot.SendError{}},
 		{502, `<html>!room:example.org</html>`, "", bot.SendError{}},
 		{200, `garbage`, "", bot.SendError{}},
+		{200, `{}`, "", bot.SendError{}},
+		{403, `<html>`, "", bot.SendError{}},
+		{403, `{"errcode":"M_FORBIDDEN"}`, ` `, bot.SendError{}},
 	}
 	h := newHomeserver(t)
 	a, _, _ := inRun(t, h, settled())
@@ -179,7 +186,7 @@ func TestSendErrors(t *testing.T) {
 					w.WriteHeader(tt.code)
 					fmt.Fprint(w, tt.body)
 				case strings.Contains(r.URL.Path, "/state/m.room.member/") && tt.member != "":
-					fmt.Fprintf(w, `{"membership":%q}`, tt.member)
+					fmt.Fprintf(w, `{"membership":%q}`, strings.TrimSpace(tt.member))
 				case strings.Contains(r.URL.Path, "/state/m.room.member/"):
 					w.WriteHeader(404)
 					fmt.Fprint(w, `{"errcode":"M_NOT_FOUND"}`)
@@ -273,6 +280,11 @@ func TestReactionThatIsThereAlreadyIsSent(t *testing.T) {
 func TestDirectChatIsFoundOrMade(t *testing.T) {
 	h := newHomeserver(t)
 	a, _, _ := inRun(t, h, settled())
+	h.fail(200, `{}`, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/createRoom") })
+	if room, err := a.OpenDirect(t.Context(), "@cem:example.org"); err == nil {
+		t.Errorf("a room without an id is taken for %q", room)
+	}
+	h.fail(0, "", func(*http.Request) bool { return false })
 	first, err := a.OpenDirect(t.Context(), "@cem:example.org")
 	if err != nil {
 		t.Fatal(err)

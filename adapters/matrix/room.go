@@ -304,8 +304,8 @@ func (v *visit) refresh(ctx context.Context) error {
 func (v *visit) message(ctx context.Context, evt *event.Event) error {
 	if evt.Sender == v.a.me {
 		v.b.own[evt.ID] = true
-		if v.a.isFence(evt) {
-			v.b.fences = append(v.b.fences, v.r.ID)
+		if evt.Type.Type == fenceType.Type {
+			v.b.fences[v.r.ID], _ = evt.Content.Raw["name"].(string)
 		}
 		if outID := v.a.sentAs(v.r.ID, evt); outID != "" {
 			v.b.echoes[outID] = evt.ID

@@ -109,13 +109,13 @@ type batch struct {
 	released  []id.EventID
 	own       map[id.EventID]bool
 	echoes    map[string]id.EventID // of own, by Outgoing.ID
-	fences    []id.RoomID
+	fences    map[id.RoomID]string  // the last of each room, by name
 	reactions map[id.EventID]reaction
 	errands   []func(ctx context.Context) error
 }
 
 func newBatch() *batch {
-	return &batch{rooms: map[id.RoomID]*room{}, own: map[id.EventID]bool{}, echoes: map[string]id.EventID{}, reactions: map[id.EventID]reaction{}}
+	return &batch{rooms: map[id.RoomID]*room{}, own: map[id.EventID]bool{}, echoes: map[string]id.EventID{}, fences: map[id.RoomID]string{}, reactions: map[id.EventID]reaction{}}
 }
 
 // want notes what the bot has to do in a room once the batch is stored.
@@ -320,7 +320,7 @@ func (a *Adapter) poll(ctx context.Context, since string) (*response, error) {
 	var resp response
 	_, err := a.cli.MakeRequest(ctx, http.MethodGet, a.cli.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "sync"}, query), nil, &resp)
 	if err == nil && resp.NextBatch == "" {
-		err = errors.New("the answer has no position")
+		err = errNotMatrix
 	}
 	return &resp, err
 }
@@ -494,15 +494,14 @@ pages:
 		page, err := a.gapPage(ctx, r.ID, from, string(filter))
 		if err != nil {
 			a.gapTries[r.ID]++
-			st := httpStatus(err)
-			if st != http.StatusForbidden && st != http.StatusNotFound && a.gapTries[r.ID] < gapTries {
+			if !hasCode(err, "M_FORBIDDEN", "M_NOT_FOUND") && a.gapTries[r.ID] < gapTries {
 				return nil, err
 			}
 			a.log.Warn().Err(clean(err)).Str("room", a.cfg.Hash(r.ID.String())).Msg("What was said while the bot was away cannot be read")
 			break
 		}
 		known, fresh := false, false
-		for _, evt := range page.Chunk {
+		for _, evt := range *page.Chunk {
 			evt.RoomID = r.ID
 			switch {
 			case a.isOwnJoin(evt, true):
@@ -528,8 +527,8 @@ pages:
 }
 
 type gapPage struct {
-	Chunk events `json:"chunk"`
-	End   string `json:"end"`
+	Chunk *events `json:"chunk"`
+	End   string  `json:"end"`
 }
 
 // gapPage fetches one page of a room's past, the newest event first.
@@ -540,6 +539,9 @@ func (a *Adapter) gapPage(ctx context.Context, rid id.RoomID, from, filter strin
 		"dir": "b", "from": from, "limit": strconv.Itoa(gapEvents), "filter": filter,
 	})
 	_, err = a.cli.MakeRequest(ctx, http.MethodGet, u, nil, &page)
+	if err == nil && page.Chunk == nil {
+		err = errNotMatrix
+	}
 	return page, err
 }
 

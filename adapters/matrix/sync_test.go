@@ -197,6 +197,12 @@ func TestGapWithoutAnEndIsBounded(t *testing.T) {
 }
 
 func TestGapThatCannotBeFetchedIsTriedAgain(t *testing.T) {
+	t.Run("a proxy without a server", func(t *testing.T) { unfetched(t, 502, `<html>`) })
+	t.Run("a proxy that finds nothing", func(t *testing.T) { unfetched(t, 404, `<html>`) })
+	t.Run("an answer without events", func(t *testing.T) { unfetched(t, 200, `{}`) })
+}
+
+func unfetched(t *testing.T, code int, body string) {
 	h := newHomeserver(t)
 	acc := newAccount(t, h)
 	in := newInbox()
@@ -205,7 +211,7 @@ func TestGapThatCannotBeFetchedIsTriedAgain(t *testing.T) {
 	in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom })
 	h.messages["p1"] = `{"chunk":[` + text(ana, "missed") + `]}`
 	failed := false
-	h.fail(502, `<html>`, func(r *http.Request) bool {
+	h.fail(code, body, func(r *http.Request) bool {
 		if failed || !strings.HasSuffix(r.URL.Path, "/messages") {
 			return false
 		}
@@ -217,6 +223,26 @@ func TestGapThatCannotBeFetchedIsTriedAgain(t *testing.T) {
 	if got := in.texts(); !slices.Equal(got, []string{"missed", "now"}) || !failed {
 		t.Errorf("got %q (failed: %v)", got, failed)
 	}
+}
+
+// Only a homeserver that says which devices there are can say that this one is lost.
+func TestAnAnswerWithoutDevicesIsNoLostDevice(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	h.push(settled())
+	in := newInbox()
+	stop := acc.run(acc.open(), in)
+	in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom })
+	stop()
+	failed := false
+	h.fail(200, `{}`, func(r *http.Request) bool {
+		first := !failed && strings.HasSuffix(r.URL.Path, "/keys/query")
+		failed = failed || first
+		return first
+	})
+	acc.run(acc.open(), in)
+	h.push(inRoom(nil, []string{text(ana, "still here")}))
+	in.until(t, "what follows", textIs("still here"))
 }
 
 func TestMalformedEventsStopNobody(t *testing.T) {
