@@ -29,6 +29,7 @@ type world struct {
 	ctx    context.Context
 	server *standin.Server
 	url    string
+	stop   func() error // the server's listening
 	bot    *lab.Starling
 	id     string // the bot's
 }
@@ -36,14 +37,18 @@ type world struct {
 func newWorld(b testing.TB, options standin.Options) *world {
 	b.Helper()
 	w := &world{b: b, ctx: b.Context(), server: standin.New(options), id: "@" + botUser + ":" + standin.Name}
-	url, stop, err := w.server.Listen("")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = stop() }) // it says that it was closed
-	w.url = url
+	w.listen("")
+	b.Cleanup(func() { _ = w.stop() }) // it says that it was closed
 	w.server.Account(botUser, botUser)
 	return w
+}
+
+func (w *world) listen(address string) {
+	w.b.Helper()
+	var err error
+	if w.url, w.stop, err = w.server.Listen(address); err != nil {
+		w.b.Fatal(err)
+	}
 }
 
 // start logs the bot in, runs it, and returns when it has taken up its rooms: what is said earlier it does not answer.

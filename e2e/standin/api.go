@@ -1,12 +1,14 @@
 package standin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -121,7 +123,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, op string, open b
 		in.service = known
 	}
 	in.Call.User = in.session.user
-	delay := s.options.Delay + s.slow[in.Room]
+	delay, broken := s.options.Delay+s.slow[in.Room], s.options.Fault
 	if op != "sync" {
 		s.flying++
 		s.stats.InFlight = max(s.stats.InFlight, s.flying)
@@ -134,20 +136,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, op string, open b
 	s.mu.Unlock()
 
 	var fault Fault
-	if s.options.Fault != nil {
-		fault = s.options.Fault(in.Call)
+	if broken != nil {
+		fault = broken(in.Call)
 	}
 	if pause(r.Context(), delay+fault.Delay) != nil {
 		return // the caller is gone
 	}
 	switch {
-	case fault.Kind == Drop:
-		panic(http.ErrAbortHandler)
-	case fault.Kind == Garbage:
-		_, _ = io.WriteString(w, "<html>it works</html>")
-		return
-	case fault.Status != 0:
-		reply(w, nil, &refusal{status: fault.Status, code: "M_UNKNOWN", message: http.StatusText(fault.Status)})
+	case fault.breaks() && !fault.Done:
+		fault.answer(w, nil)
 		return
 	case !known && !open:
 		reply(w, nil, &refusal{status: http.StatusUnauthorized, code: "M_UNKNOWN_TOKEN", message: "log in first"})
@@ -169,10 +166,30 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, op string, open b
 	if errors.As(err, &refused) && pause(r.Context(), refused.pause) != nil {
 		return
 	}
-	if fault.Kind == DropAnswer {
-		panic(http.ErrAbortHandler)
+	if err == nil && fault.breaks() {
+		fault.answer(w, answer)
+		return
 	}
 	reply(w, answer, err)
+}
+
+// answer is what the caller gets in place of the right one.
+func (f Fault) answer(w http.ResponseWriter, right any) {
+	switch {
+	case f.Cut == Silently:
+		panic(http.ErrAbortHandler)
+	case f.Cut == Midway:
+		data, _ := json.Marshal(right) // as reply does
+		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+		_, _ = w.Write(data[:len(data)/2])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	case f.Body == "":
+		reply(w, nil, &refusal{status: f.Status, code: "M_UNKNOWN", message: http.StatusText(f.Status)})
+	default:
+		w.WriteHeader(cmp.Or(f.Status, http.StatusOK))
+		_, _ = io.WriteString(w, f.Body)
+	}
 }
 
 // answer runs the handler, under the rate limit where there is one.

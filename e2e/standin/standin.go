@@ -36,7 +36,7 @@ type Options struct {
 	Delay time.Duration
 	// Limit is what one account may send; beyond it the answer is 429 with retry_after_ms.
 	Limit Limit
-	// Fault, if set, is asked before every call. It may be called from many goroutines at once.
+	// Fault, if set, is asked before every call. It may be called from many goroutines at once. Break sets another.
 	Fault func(Call) Fault
 }
 
@@ -52,18 +52,21 @@ type Call struct {
 // Fault is what goes wrong with a call; the zero value is nothing.
 type Fault struct {
 	Delay  time.Duration // it takes so much longer
-	Status int           // it is refused with this HTTP status, e.g. 502
-	Kind   FaultKind
+	Status int           // it is answered with this HTTP status, e.g. 502
+	Body   string        // and this, in place of what the API says; without a status it is 200
+	Cut    Cut
+	Done   bool // it is done all the same: only the answer goes wrong
 }
 
-// FaultKind says how a call breaks.
-type FaultKind int
+func (f Fault) breaks() bool { return f.Status != 0 || f.Body != "" || f.Cut != Whole }
+
+// Cut says where the connection closes.
+type Cut int
 
 const (
-	Healthy    FaultKind = iota
-	Garbage              // status 200 and a body that is no JSON; nothing is done
-	Drop                 // the connection closes; nothing is done
-	DropAnswer           // the connection closes after the call was done
+	Whole    Cut = iota
+	Silently     // before the answer
+	Midway       // in the middle of the answer; for what is done
 )
 
 // Event is one event in a room.
@@ -227,6 +230,13 @@ func (s *Server) SetState(room, user, kind, key string, content map[string]any) 
 // Membership makes by set somebody's membership: "invite", "join", "leave", "ban".
 func (s *Server) Membership(room, by, user, membership string) {
 	s.SetState(room, by, "m.room.member", user, map[string]any{"membership": membership})
+}
+
+// Break sets what goes wrong from now on; nil is nothing.
+func (s *Server) Break(fault func(Call) Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options.Fault = fault
 }
 
 // Slow makes every call about a room take so much longer; 0 ends it.

@@ -292,9 +292,12 @@ func TestFaultsBreakCallsAsAsked(t *testing.T) {
 		done   bool // the message is in the room although the caller got an error
 	}{
 		{"502", Fault{Status: http.StatusBadGateway}, http.StatusBadGateway, false},
-		{"garbage", Fault{Kind: Garbage}, 0, false},
-		{"drop", Fault{Kind: Drop}, 0, false},
-		{"lost answer", Fault{Kind: DropAnswer}, 0, true},
+		{"a proxy's 502", Fault{Status: http.StatusBadGateway, Body: "<html>Bad gateway</html>"}, http.StatusBadGateway, false},
+		{"garbage", Fault{Body: "<html>It works!</html>"}, 0, false},
+		{"garbage when done", Fault{Body: `{"event_id":"$`, Done: true}, 0, true},
+		{"silence", Fault{Cut: Silently}, 0, false},
+		{"silence when done", Fault{Cut: Silently, Done: true}, 0, true},
+		{"half an answer", Fault{Cut: Midway, Done: true}, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			now.Store(&c.fault)
