@@ -60,6 +60,7 @@ func TestABurstOfAlertsArrivesWholeAndInOrder(t *testing.T) {
 			t.Fatalf("room %d: %v", n, err)
 		}
 	}
+	t.Logf("%d alerts × %d rooms in %v, the commands, previews and yeses among it", alerts, rooms, time.Since(start).Round(time.Millisecond))
 	r.settle()
 	for n, room := range r.rooms {
 		if got := r.raised(room, start); !slices.Equal(got, want) {
@@ -81,6 +82,7 @@ func TestWhatWasAskedWhileTheBotWasAwayIsAnsweredOnce(t *testing.T) {
 			asked[r.server.Say(room, ana, "/room")] = room
 		}
 	}
+	start := time.Now()
 	if err := r.bot.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +93,7 @@ func TestWhatWasAskedWhileTheBotWasAwayIsAnsweredOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	t.Logf("%d commands answered %v after the start", len(asked), time.Since(start).Round(time.Millisecond))
 	r.bot.WaitIdle(t)
 	answers := map[string]int{}
 	for _, room := range []string{r.origin, r.rooms[0]} {
