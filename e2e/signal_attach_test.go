@@ -12,7 +12,7 @@ import (
 func TestTheBotAttachesToARunningSignalCLI(t *testing.T) {
 	t.Parallel()
 	signal := lab.StartSignal(t)
-	for _, way := range []string{"tcp", "http"} {
+	for _, way := range []string{"unix", "tcp", "http"} {
 		t.Run(way, func(t *testing.T) {
 			bot, ana := signal.Join(t, "starling "+way), signal.Join(t, "ana "+way)
 			daemon := signal.StartDaemon(t, bot)

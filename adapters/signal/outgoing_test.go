@@ -148,7 +148,7 @@ func TestAGroupsChallengeIsLearntFromANoteToSelf(t *testing.T) {
 		switch {
 		case method == "send" && params["noteToSelf"] == true:
 			notes = append(notes, params)
-			return nil, &rpcError{Code: -5, Message: "x", Data: json.RawMessage(`{"response":{"results":[{"type":"RATE_LIMIT_FAILURE","token":"a-token"}]}}`)}
+			return nil, &rpcError{Code: -5, Message: "x", Data: json.RawMessage(`{"response":{"results":[{"type":"RATE_LIMIT_FAILURE","token":"a-token","retryAfterSeconds":86000}]}}`)}
 		case method == "send":
 			return nil, &rpcError{Code: -32603, Message: "x (ProofRequiredException)"}
 		}
@@ -162,6 +162,9 @@ func TestAGroupsChallengeIsLearntFromANoteToSelf(t *testing.T) {
 	}
 	if len(notes) != 1 || notes[0]["message"] != noteToSelf || notes[0]["groupId"] != nil || notes[0]["recipient"] != nil {
 		t.Errorf("the notes are %v", notes)
+	}
+	if left := time.Until(a.refused); left < 85990*time.Second {
+		t.Errorf("it waits for %v, and Signal said a day", left)
 	}
 }
 

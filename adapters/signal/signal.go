@@ -82,6 +82,7 @@ type Adapter struct {
 var (
 	_ bot.Adapter      = (*Adapter)(nil)
 	_ bot.DirectOpener = (*Adapter)(nil)
+	_ bot.Dated        = (*Adapter)(nil)
 	_ bot.JobRunner    = (*Adapter)(nil)
 	_ bot.Reporter     = (*Adapter)(nil)
 )

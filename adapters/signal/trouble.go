@@ -184,7 +184,14 @@ func (a *Adapter) limited(ctx context.Context, room, token string, after time.Du
 	}
 	a.mu.Unlock()
 	if token == "?" {
-		token = a.challenge(ctx)
+		var told time.Duration
+		if token, told = a.challenge(ctx); told > 0 { // what was guessed held up everything else meanwhile
+			after = min(told, longestOff)
+			until = time.Now().Add(after)
+			a.mu.Lock()
+			a.refused = until
+			a.mu.Unlock()
+		}
 	}
 	if token != "" {
 		if token != "?" {
@@ -213,11 +220,11 @@ func (a *Adapter) keepChallenge(token string) error {
 const noteToSelf = "Starling: Signal wants proof that I am not sending spam. On my machine, `starling signal status` says what to do."
 
 // challenge asks Signal for the challenge that a captcha answers: of a message to a group signal-cli does not tell it, of one to the
-// account itself it does.
-func (a *Adapter) challenge(ctx context.Context) (token string) {
+// account itself it does, and for how long it takes nothing.
+func (a *Adapter) challenge(ctx context.Context) (token string, after time.Duration) {
 	var e *rpcError
 	if err := a.call(ctx, "send", map[string]any{"noteToSelf": true, "message": noteToSelf}, nil); !errors.As(err, &e) {
-		return "?"
+		return "?", 0
 	}
 	var data struct {
 		Response sendAnswer `json:"response"`
@@ -225,11 +232,11 @@ func (a *Adapter) challenge(ctx context.Context) (token string) {
 	if json.Unmarshal(e.Data, &data) == nil {
 		for _, r := range data.Response.Results {
 			if r.Token != "" {
-				return r.Token
+				return r.Token, time.Duration(r.After) * time.Second
 			}
 		}
 	}
-	return "?"
+	return "?", 0
 }
 
 // refusedUntil is until when Signal takes nothing: it ends at once when the proof that it wanted was given.

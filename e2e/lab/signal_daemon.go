@@ -100,8 +100,12 @@ func (s *Signal) LinkDaemon(t testing.TB, phones ...*Phone) *SignalDaemon {
 func (d *SignalDaemon) Output() string { return filepath.Join(d.dir, "stdout") }
 func (d *SignalDaemon) Log() string    { return filepath.Join(d.dir, "stderr") }
 
-// Listen has the daemon listen on "tcp" or "http" when it starts next, and gives the address as the bot's configuration names it.
+// Listen has the daemon listen on "unix", "tcp" or "http" when it starts next, and gives the address as the bot's configuration names it.
 func (d *SignalDaemon) Listen(way string) (string, error) {
+	if way == "unix" {
+		d.listen = nil
+		return "unix:" + d.Socket, nil
+	}
 	free, err := freeAddress("")
 	if err != nil {
 		return "", err
