@@ -3,6 +3,8 @@ package signal
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +76,20 @@ func (e *engine) took() []bot.Incoming {
 	got := e.got
 	e.got = nil
 	return got
+}
+
+// told is what people are told, by name: what is told beside a call comes in any order.
+func (e *engine) told(t *testing.T) (all []any) {
+	t.Helper()
+	for _, in := range e.took() {
+		if in.Notice == nil || in.Room != groupID && !in.Notice.Operators {
+			t.Errorf("in no room of theirs: %+v", in)
+			continue
+		}
+		all = append(all, in.Notice.Message)
+	}
+	slices.SortFunc(all, func(x, y any) int { return strings.Compare(fmt.Sprintf("%T", x), fmt.Sprintf("%T", y)) })
+	return all
 }
 
 // attached is an adapter that is linked, in ana's group.

@@ -4,12 +4,14 @@ import "starling/locales"
 
 // Messages lists what the adapter says to people; each is a locale entry signal.<snake_case type>.
 func Messages() []any {
-	return []any{NotOnSignal{}, NewNumber{}, MayTrust{}, Captcha{}, Limited{}, Unreadable{}, UnreadableHere{}, Unlinked{}, Expired{}, Down{}}
+	return []any{NotOnSignal{}, Missed{}, NewNumber{}, MayTrust{}, Captcha{}, Limited{}, Unreadable{}, UnreadableHere{}, Unlinked{}, Expired{}, Down{}}
 }
 
 type (
 	// NotOnSignal says how many people of a group no longer get anything, for their account is gone.
 	NotOnSignal struct{ Count int }
+	// Missed says how many people of a group did not get the last message, which others have.
+	Missed struct{ Count int }
 	// NewNumber says that somebody's safety number changed and was taken.
 	NewNumber struct{ Name string }
 	// MayTrust asks the moderators whether a safety number that changed is right.

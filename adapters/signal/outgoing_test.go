@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 
 	"starling/bot"
+	"starling/locales"
 )
 
 func TestStylesAreMeasuredInUTF16(t *testing.T) {
@@ -39,35 +41,46 @@ func TestEveryAnswerIsRead(t *testing.T) {
 		}
 		return `{"timestamp":7,"results":[` + strings.Join(all, ",") + `]}`
 	}
+	limited := func(after time.Duration) Limited {
+		return Limited{Until: locales.Clock{At: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(after)}} // where a bubble's time begins
+	}
 	for _, c := range []struct {
 		name, answer string
 		err          *rpcError
 		trust        string
 		room         string
 		want         *bot.SendError // nil: it counts as said
+		told         []any          // by name
 	}{
 		{name: "all have it", answer: result("SUCCESS", "SUCCESS")},
 		{name: "nobody else is there", answer: result()},
-		{name: "one is gone", answer: result("SUCCESS", "UNREGISTERED_FAILURE")},
-		{name: "all are gone", answer: result("UNREGISTERED_FAILURE")},
+		{name: "one is gone", answer: result("SUCCESS", "UNREGISTERED_FAILURE"), told: []any{NotOnSignal{1}}},
+		{name: "all are gone", answer: result("UNREGISTERED_FAILURE"), told: []any{NotOnSignal{1}}},
 		{name: "she is gone", answer: result("UNREGISTERED_FAILURE"), room: luc, want: &bot.SendError{Permanent: true, Gone: true}},
 		{name: "nobody has it", answer: result("NETWORK_FAILURE"), want: &bot.SendError{}},
-		{name: "a new number is asked about", answer: result("IDENTITY_FAILURE"), trust: TrustAsk, want: &bot.SendError{After: time.Minute}},
-		{name: "limited", answer: `{"results":[{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":90}]}`, want: &bot.SendError{Account: true, After: 90 * time.Second}},
-		{name: "limited for ever", answer: `{"results":[{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":9000000000}]}`, want: &bot.SendError{Account: true, After: longestOff}},
-		{name: "limited for one of two", answer: `{"results":[{"type":"SUCCESS"},{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":90}]}`},
-		{name: "limited as an error", err: &rpcError{Code: -5}, want: &bot.SendError{Account: true, After: limitedFor}},
-		{name: "limited in a group", err: &rpcError{Code: -32603, Message: "x (RateLimitException)"}, want: &bot.SendError{Account: true, Perhaps: true, After: limitedFor}},
-		{name: "proof in a group", err: &rpcError{Code: -32603, Message: "x (ProofRequiredException)"}, want: &bot.SendError{Account: true, Perhaps: true, After: proofFor}},
+		{name: "a new number is asked about", answer: result("IDENTITY_FAILURE"), trust: TrustAsk, want: &bot.SendError{After: time.Minute}, told: []any{MayTrust{"luc"}}},
+		{name: "limited", answer: `{"results":[{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":90}]}`, want: &bot.SendError{Account: true, After: 90 * time.Second}, told: []any{limited(90 * time.Second)}},
+		{name: "limited for ever", answer: `{"results":[{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":9000000000}]}`, want: &bot.SendError{Account: true, After: longestOff}, told: []any{limited(longestOff)}},
+		{name: "limited for one of two", answer: `{"results":[{"type":"SUCCESS"},{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":90}]}`, told: []any{limited(90 * time.Second), Missed{1}}},
+		{name: "the line broke for one of two", answer: result("SUCCESS", "NETWORK_FAILURE"), told: []any{Missed{1}}},
+		{name: "two of three in ways that nobody knows", answer: result("SUCCESS", "NEW_FAILURE", ""), told: []any{Missed{2}}},
+		{name: "a new number beside one that is known", answer: result("SUCCESS", "IDENTITY_FAILURE"), told: []any{Missed{1}, NewNumber{"luc"}}},
+		{name: "one that is asked about beside one that is known", answer: result("SUCCESS", "IDENTITY_FAILURE"), trust: TrustAsk, told: []any{MayTrust{"luc"}}},
+		{name: "of all kinds", answer: result("SUCCESS", "IDENTITY_FAILURE", "NETWORK_FAILURE", "UNREGISTERED_FAILURE", "RATE_LIMIT_FAILURE"), told: []any{limited(limitedFor), Missed{3}, NewNumber{"luc"}, NotOnSignal{1}}},
+		{name: "one is gone, one limited", answer: result("UNREGISTERED_FAILURE", "RATE_LIMIT_FAILURE"), want: &bot.SendError{Account: true, After: limitedFor}, told: []any{limited(limitedFor), NotOnSignal{1}}},
+		{name: "nobody has it, in two ways", answer: result("NETWORK_FAILURE", "NEW_FAILURE"), want: &bot.SendError{}},
+		{name: "limited as an error", err: &rpcError{Code: -5}, want: &bot.SendError{Account: true, After: limitedFor}, told: []any{limited(limitedFor)}},
+		{name: "limited in a group", err: &rpcError{Code: -32603, Message: "x (RateLimitException)"}, want: &bot.SendError{Account: true, Perhaps: true, After: limitedFor}, told: []any{limited(limitedFor)}},
+		{name: "proof in a group", err: &rpcError{Code: -32603, Message: "x (ProofRequiredException)"}, want: &bot.SendError{Account: true, Perhaps: true, After: proofFor}, told: []any{Captcha{}}},
 		{name: "all failed, with results", err: &rpcError{Code: -1, Message: "Failed to send message", Data: json.RawMessage(`{"response":` + result("NETWORK_FAILURE") + `}`)}, want: &bot.SendError{}},
-		{name: "too old", err: &rpcError{Code: -3, Message: "StatusCode: 499"}, want: &bot.SendError{Account: true, After: 10 * time.Minute}},
-		{name: "put out", err: &rpcError{Code: -32603, Message: "x (AuthorizationFailedException)"}, want: &bot.SendError{Account: true, Perhaps: true, After: time.Minute}},
+		{name: "too old", err: &rpcError{Code: -3, Message: "StatusCode: 499"}, want: &bot.SendError{Account: true, After: 10 * time.Minute}, told: []any{Expired{}}},
+		{name: "put out", err: &rpcError{Code: -32603, Message: "x (AuthorizationFailedException)"}, want: &bot.SendError{Account: true, Perhaps: true, After: time.Minute}, told: []any{Unlinked{}}},
 		{name: "removed", err: &rpcError{Code: -1, Message: "User is not a group member"}, want: &bot.SendError{Permanent: true, Gone: true}},
 		{name: "nonsense", err: &rpcError{Code: -32602, Message: "x"}, want: &bot.SendError{Permanent: true}},
 		{name: "no line", err: &rpcError{Code: -3, Message: "x"}, want: &bot.SendError{}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			a, _ := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+		bubble(t, c.name, func(t *testing.T) {
+			a, e := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
 				if method != "send" {
 					return inGroup(method, params)
 				}
@@ -76,6 +89,7 @@ func TestEveryAnswerIsRead(t *testing.T) {
 				}
 				return json.RawMessage(c.answer), nil
 			}))
+			e.took()
 			a.cfg.Trust = c.trust
 			room := c.room
 			if room == "" {
@@ -87,11 +101,23 @@ func TestEveryAnswerIsRead(t *testing.T) {
 			if (got == nil) != (c.want == nil) || (got == nil) != (err == nil) {
 				t.Fatalf("got %v, want %+v", err, c.want)
 			}
-			if got != nil && (got.Permanent != c.want.Permanent || got.Gone != c.want.Gone || got.Account != c.want.Account || (got.After-c.want.After).Abs() > time.Second) {
-				t.Errorf("got %+v, want %+v", got, c.want)
+			if got != nil {
+				got.Err = nil
+			}
+			if d := cmp.Diff(c.want, got); d != "" {
+				t.Errorf("(-want +got)\n%s", d)
+			}
+			synctest.Wait()
+			if d := cmp.Diff(c.told, e.told(t)); d != "" {
+				t.Errorf("people are told (-want +got)\n%s", d)
 			}
 		})
 	}
+}
+
+// bubble is a test whose goroutines can be waited for.
+func bubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
 // An answer that was lost is no refusal: people may have the message, and the engine must say that the repeat may be one. Where

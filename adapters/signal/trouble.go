@@ -68,11 +68,9 @@ func (a *Adapter) read(ctx context.Context, out bot.Outgoing, results []sendResu
 	for _, person := range changed {
 		a.identityChanged(ctx, out.Room, person)
 	}
-	if limited := count["RATE_LIMIT_FAILURE"] + count["PROOF_REQUIRED_FAILURE"]; limited > 0 {
-		err := a.limited(ctx, out.Room, limit.Token, time.Duration(limit.After)*time.Second, false)
-		if limited == len(results) {
-			return err
-		}
+	var limited error
+	if count["RATE_LIMIT_FAILURE"]+count["PROOF_REQUIRED_FAILURE"] > 0 {
+		limited = a.limited(ctx, out.Room, limit.Token, time.Duration(limit.After)*time.Second, false)
 	}
 	if n := count["UNREGISTERED_FAILURE"]; n > 0 {
 		if n == len(results) && IsPerson(out.Room) {
@@ -81,9 +79,19 @@ func (a *Adapter) read(ctx context.Context, out bot.Outgoing, results []sendResu
 		a.tellSoon(ctx, out.Room, &bot.Notice{Message: NotOnSignal{Count: n}, Key: "not on signal", Again: 7 * day})
 	}
 	if count["SUCCESS"] > 0 || len(results) == 0 {
+		// For those who have it, it is not said again; the others learn of it from them.
+		missed := len(results) - count["SUCCESS"] - count["UNREGISTERED_FAILURE"]
+		if a.cfg.Trust == TrustAsk {
+			missed -= count["IDENTITY_FAILURE"] // of whom the question says that she gets nothing
+		}
+		if missed > 0 && out.Kind != bot.OutReaction {
+			a.tellSoon(ctx, out.Room, &bot.Notice{Message: Missed{Count: missed}, Key: "missed", Again: day})
+		}
 		return nil
 	}
 	switch {
+	case limited != nil:
+		return limited
 	case count["IDENTITY_FAILURE"] == len(results) && a.cfg.Trust == TrustAsk:
 		return &bot.SendError{Err: errors.New("a safety number has changed"), After: time.Minute}
 	case len(results) == count["UNREGISTERED_FAILURE"]:
