@@ -190,17 +190,9 @@ func (w *signalStage) seats(t *testing.T, parts ...[]conversation) []*seat {
 			s.accounts = append(s.accounts, w.server.Join(t, fmt.Sprintf("starling %d-%d", i, k)))
 		}
 		group.Go(func() {
-			s.daemon = w.server.LinkDaemon(t, s.accounts...)
-			if err := s.daemon.Start(t.Context()); err != nil {
-				t.Error(err)
-				return
-			}
 			// Somebody is always attached: signal-cli drops what comes just when the last one goes away and the next is not there yet.
-			rpc, err := s.daemon.Attach(t.Context())
-			if err != nil {
-				t.Error(err)
-				return
-			}
+			var rpc *lab.RPC
+			s.daemon, rpc = w.server.AttachedDaemon(t, s.accounts...)
 			go func() {
 				for range rpc.Received {
 				}

@@ -16,8 +16,6 @@ type Signal struct {
 	*script
 	URL string
 
-	linking sync.Mutex
-
 	mu    sync.Mutex // guards known
 	known []string
 }

@@ -73,6 +73,35 @@ func (s *Signal) LinkDaemon(t testing.TB, phones ...*Phone) *SignalDaemon {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*Patience)
 	defer cancel()
+	d := s.prepareDaemon(t)
+	if err := d.Link(ctx, phones...); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// AttachedDaemon is a daemon that is linked to people's phones and runs, with somebody who is attached.
+func (s *Signal) AttachedDaemon(t testing.TB, phones ...*Phone) (*SignalDaemon, *RPC) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 4*Patience)
+	defer cancel()
+	d := s.prepareDaemon(t)
+	if err := d.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	rpc, err := d.Attach(ctx)
+	if err == nil {
+		err = d.link(ctx, rpc, phones)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, rpc
+}
+
+// prepareDaemon is NewDaemon for a test.
+func (s *Signal) prepareDaemon(t testing.TB) *SignalDaemon {
+	t.Helper()
 	d, err := s.NewDaemon(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -90,9 +119,6 @@ func (s *Signal) LinkDaemon(t testing.TB, phones ...*Phone) *SignalDaemon {
 			t.Logf("signal-cli's log ends with:\n%s", lastLines(d.Log(), 20))
 		}
 	})
-	if err := d.Link(ctx, phones...); err != nil {
-		t.Fatal(err)
-	}
 	return d
 }
 
@@ -198,6 +224,10 @@ func (d *SignalDaemon) Link(ctx context.Context, phones ...*Phone) (err error) {
 		return err
 	}
 	defer rpc.Close()
+	return d.link(ctx, rpc, phones)
+}
+
+func (d *SignalDaemon) link(ctx context.Context, rpc *RPC, phones []*Phone) error {
 	for _, phone := range phones {
 		if err := rpc.link(ctx, phone); err != nil {
 			return err
@@ -209,8 +239,6 @@ func (d *SignalDaemon) Link(ctx context.Context, phones ...*Phone) (err error) {
 
 // link makes signal-cli a device of one phone.
 func (r *RPC) link(ctx context.Context, phone *Phone) error {
-	phone.signal.linking.Lock() // the server knows one device at a time that waits
-	defer phone.signal.linking.Unlock()
 	var begun struct{ DeviceLinkURI string }
 	if err := r.Call(ctx, "startLink", nil, &begun); err != nil {
 		return err

@@ -161,6 +161,15 @@ function withoutNulls(body) {
   }
 }
 
+// scan is what a phone does with the code of a device that waits; the device's next word is then the server's to take.
+const waitingDevices = new Map(); // id -> what is called when its code is scanned
+export const scan = (uri) => {
+  const id = new URL(uri).searchParams.get("uuid"), seen = waitingDevices.get(id);
+  if (!seen) throw new Error("no device waits with that code");
+  waitingDevices.delete(id);
+  seen();
+};
+
 const connections = need("./src/server/ws/connection");
 const { Connection } = connections;
 connections.Connection = class extends Connection {
@@ -169,9 +178,12 @@ connections.Connection = class extends Connection {
     extended(this);
   }
 
-  // signal-cli does not acknowledge the two messages by which a device is linked; the mock would wait for that.
+  // signal-cli does not acknowledge the two messages by which a device is linked; the mock would wait for that. And the mock takes
+  // whichever device waits first for the one that is scanned.
   async handleProvision(id) {
+    const seen = new Promise((resolve) => waitingDevices.set(id, resolve));
     this.send("PUT", "/v1/address", { body: (proto.ProvisioningAddress ?? proto.ProvisioningUuid).encode({ address: id, uuid: id }).finish() });
+    await seen;
     const { envelope } = await this.server.getProvisioningResponse(id);
     this.send("PUT", "/v1/message", { body: envelope });
   }

@@ -9,7 +9,7 @@ import { createDecipheriv } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { attachmentFile, encryptAttachment, faults, Group, Long, proto, server as newServer, ServiceIdKind, signal, zkgroup } from "./mock.mjs";
+import { attachmentFile, encryptAttachment, faults, Group, Long, proto, scan, server as newServer, ServiceIdKind, signal, zkgroup } from "./mock.mjs";
 
 const uploads = fs.mkdtempSync(path.join(os.tmpdir(), "starling-signal-"));
 const server = newServer(uploads);
@@ -17,6 +17,7 @@ const phones = new Map(); // name -> Phone
 const groups = new Map(); // id -> Group, as its members see it
 const sockets = new Set();
 let down = false;
+let scanning = Promise.resolve(); // one code after another
 
 // Each message has a time of its own, for Signal calls messages by author and time.
 let latest = 0;
@@ -228,7 +229,11 @@ const verbs = {
   },
   // link scans the code that signal-cli shows.
   async link(p, { uri }) {
-    const { complete } = await server.waitForProvision();
+    scanning = scanning.catch(() => {}).then(() => {
+      scan(uri);
+      return server.waitForProvision();
+    });
+    const { complete } = await scanning;
     const device = await complete({ provisionURL: uri, primaryDevice: p.primary });
     return device.deviceId;
   },
