@@ -2,6 +2,7 @@ package bot
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,6 +51,23 @@ func (t *Turn) May(e Effect) error {
 		r.opts = []PostOption{Buttons("✅", "❌")}
 	}
 	return r
+}
+
+// MayKeep is May for what is kept for this turn's room. That reveals it to the room, where it was said in a direct chat, and to the
+// other rooms of the chapter, which find it in their lists.
+func (t *Turn) MayKeep() error {
+	reveals := t.Here != t.Room
+	if !reveals && t.Room.Chapter != "" {
+		rooms, err := t.RoomsOfChapter(t.Room.Chapter)
+		if err != nil {
+			return err
+		}
+		reveals = slices.ContainsFunc(rooms, func(r *Room) bool { return r.ID != t.Room.ID && (r.Encrypted || !t.Encrypted()) })
+	}
+	if !reveals {
+		return t.May(Changes)
+	}
+	return t.May(Sends)
 }
 
 // present is whether who speaks is in the room that this is about.

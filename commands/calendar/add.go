@@ -192,15 +192,15 @@ func review(t *bot.Turn, d bot.Draft) any {
 
 // save keeps what was confirmed.
 func save(t *bot.Turn, d bot.Draft) error {
+	if err := t.MayKeep(); err != nil {
+		return err
+	}
 	e := read(t, d)
 	r, err := t.NewRecord(Kind, e, e.over().Add(keep))
 	if err != nil {
 		return err
 	}
 	if t.Here != t.Room {
-		if err := t.May(bot.Sends); err != nil { // the room sees now what was said alone
-			return err
-		}
 		if _, err := t.Say(Added{Code: r.Code(), Summary: e.Summary, When: e.say()}, bot.About(r)); err != nil {
 			return err
 		}

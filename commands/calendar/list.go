@@ -86,6 +86,11 @@ var cancelDialogue = bot.Dialogue{
 		if err != nil {
 			return err
 		}
+		if t.Here.ID != r.Room {
+			if err := t.May(bot.Sends); err != nil { // that room hears of it
+				return err
+			}
+		}
 		e.Status = cancelled
 		if err := t.Revise(r, e); err != nil {
 			return err

@@ -300,15 +300,15 @@ func (n need) line(d bot.Draft, field string) any {
 
 // save keeps what was confirmed.
 func save(t *bot.Turn, d bot.Draft) error {
+	if err := t.MayKeep(); err != nil {
+		return err
+	}
 	n := read(t, d)
 	r, err := t.NewRecord(Kind, n, n.expires(t.Now()))
 	if err != nil {
 		return err
 	}
 	if t.Here != t.Room {
-		if err := t.May(bot.Sends); err != nil { // the room sees now what was said alone
-			return err
-		}
 		if _, err := t.Say(Raised{Code: r.Code(), Urgency: urgencyName(n.Urgency), Lines: n.lines(t.Time)}, bot.About(r)); err != nil {
 			return err
 		}
