@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"starling/adapters/signal"
+	"starling/bot"
 )
 
 // signalConfig is what the adapter needs of the configuration.
@@ -70,36 +72,76 @@ func (signalStatusCmd) Run(ctx context.Context, c *cli) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
+	return lookAtSignal(ctx, os.Stdout, cfg)
+}
+
+// lookAtSignal says how the account is: as seen from the machine, and as the running bot finds it, for much shows only in what Signal
+// answers to it.
+func lookAtSignal(ctx context.Context, w io.Writer, cfg signal.Config) error {
 	s, err := signal.Look(ctx, cfg)
 	if err != nil {
-		fmt.Println("✗ signal-cli cannot be asked:", err)
-		fmt.Println("  Is it installed and, where [signal] address is set, running? `signal-cli --version` needs Java.")
+		fmt.Fprintln(w, "✗ signal-cli cannot be asked:", err)
+		fmt.Fprintln(w, "  Is it installed and, where [signal] address is set, running? `signal-cli --version` needs Java.")
 		return errors.New("nothing goes over Signal")
 	}
-	fmt.Printf("✓ signal-cli %s answers\n", s.Version)
-	fmt.Println("  Signal's servers refuse versions that are a few months old: update it every few weeks.")
+	fmt.Fprintf(w, "✓ signal-cli %s answers\n", s.Version)
+	fmt.Fprintln(w, "  Signal's servers refuse versions that are a few months old: update it every few weeks.")
 	wrong := false
 	switch {
 	case cfg.Account == "":
-		fmt.Println("✗ no account is configured: set [signal] account (`starling signal link` says which)")
+		fmt.Fprintln(w, "✗ no account is configured: set [signal] account (`starling signal link` says which)")
 		wrong = true
 	case !s.Linked:
-		fmt.Printf("✗ the configured account is not linked to this signal-cli (it has %d): `starling signal link`\n", s.Accounts)
+		fmt.Fprintf(w, "✗ the configured account is not linked to this signal-cli (it has %d): `starling signal link`\n", s.Accounts)
 		wrong = true
 	default:
-		fmt.Printf("✓ the account is linked, and in %d groups\n", s.Groups)
+		fmt.Fprintf(w, "✓ the account is linked, and in %d groups\n", s.Groups)
 	}
 	if s.Invited > 0 {
-		fmt.Printf("! %d invitations are open; a running bot answers them\n", s.Invited)
+		fmt.Fprintf(w, "! %d invitations are open; a running bot answers them\n", s.Invited)
 	}
 	if !s.Challenge.IsZero() {
-		fmt.Printf("✗ Signal asked for a captcha on %s: solve it at https://signalcaptchas.org/challenge/generate.html,\n  copy the address behind \"Open Signal\", and run `starling signal captcha ADDRESS`\n", s.Challenge.Format("2006-01-02 15:04"))
+		fmt.Fprintf(w, "✗ Signal asked for a captcha on %s: solve it at https://signalcaptchas.org/challenge/generate.html,\n  copy the address behind \"Open Signal\", and run `starling signal captcha ADDRESS`\n", s.Challenge.Format("2006-01-02 15:04"))
+		wrong = true
+	}
+	met, err := metBy(ctx, cfg.StateDir)
+	switch {
+	case errors.Is(err, bot.ErrNotRunning):
+		fmt.Fprintln(w, "! the bot is not running: `starling run`")
+	case err != nil:
+		met = []string{err.Error()}
+	}
+	for _, text := range met {
+		fmt.Fprintln(w, "✗ the running bot:", text)
 		wrong = true
 	}
 	if wrong {
 		return errors.New("something is to be done, see above")
 	}
 	return nil
+}
+
+// metBy is what a running bot has met on Signal.
+func metBy(ctx context.Context, dir string) (met []string, err error) {
+	h, err := bot.AskHealth(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range h.Networks {
+		if n.Name != signal.Name || n.Report == nil {
+			continue
+		}
+		switch r := n.Report; {
+		case r.Trouble != "":
+			met = append(met, r.Trouble)
+		case !r.Connected:
+			met = append(met, "no link to signal-cli yet: look again in a minute")
+		}
+		if n.Closed.After(h.Now) {
+			met = append(met, "it sends again in "+span(n.Closed.Sub(h.Now)))
+		}
+	}
+	return met, nil
 }
 
 type signalCaptchaCmd struct {
