@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -157,4 +158,65 @@ func TestADamagedDatabaseEndsTheBot(t *testing.T) {
 	}
 	h.cancel = nil
 	h.wantSpoken("!room", "before")
+}
+
+// TestWhereNoWordLeavesASignSaysThatItWaits: on a network whose own keys cannot be stored, nothing can be encrypted. Then the message
+// itself bears a sign, once until something that people of that network ask can be stored again.
+func TestWhereNoWordLeavesASignSaysThatItWaits(t *testing.T) {
+	h := live(t)
+	var mu sync.Mutex
+	full := true
+	h.tap.calls(func(_ context.Context, out bot.Outgoing) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if full && out.Kind == bot.OutMessage {
+			return errors.New("the keys cannot be stored")
+		}
+		return nil
+	}, nil)
+	asks := func(text string) bot.Incoming {
+		h.say("!room", "ana", "what the network shows") // ordinary talk to the engine
+		shown := h.net.Messages("!room")
+		return bot.Incoming{Room: "!room", Person: "@ana", Kind: bot.KindText, ID: shown[len(shown)-1].ID, Text: text, Encrypted: true, Sent: h.clock.Now()}
+	}
+	unstored := func(in ...bot.Incoming) {
+		h.tap.mu.Lock()
+		inbox := h.tap.inbox
+		h.tap.mu.Unlock()
+		inbox.Unstored(in...)
+		h.settle()
+	}
+	signs := func() int { return len(h.events("!room", bot.OutReaction)) }
+	troubled := func() bool {
+		got, err := h.engine.Health(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(got.Troubles(), func(tr bot.Trouble) bool { return tr.Code == "unstored" })
+	}
+	first := asks("/echo hello")
+	unstored(asks("good morning"))
+	if signs() != 0 || troubled() {
+		t.Error("ordinary talk is told that it waits")
+	}
+	unstored(first)
+	unstored(first, asks("/echo again"))
+	if n := signs(); n != 1 || !troubled() {
+		t.Errorf("%d signs; operators see it: %v", n, troubled())
+	}
+	mu.Lock()
+	full = false
+	mu.Unlock()
+	if err := h.tries(first); err != nil {
+		t.Fatal(err)
+	}
+	h.settle()
+	if troubled() {
+		t.Error("operators still see it")
+	}
+	h.wantSpoken("!room", "⚠️", "hello")
+	unstored(asks("/echo once more"))
+	if got := h.texts("!room"); len(got) != 2 || !strings.Contains(got[1], "I cannot write anything down") || signs() != 1 {
+		t.Errorf("the next time: %q, %d signs", got, signs())
+	}
 }

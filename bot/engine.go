@@ -92,7 +92,7 @@ type Engine struct {
 	adapters map[string]Adapter
 	out      *dispatcher
 	limiter  *limiter
-	unstored map[RoomID]bool // told that nothing can be stored; under mu
+	unstored map[RoomID]string // told that nothing can be stored, each with its adapter; under mu
 	jobs     *jobRunner
 
 	work      chan *task
@@ -153,7 +153,7 @@ func Open(cfg Config, caps ...Capability) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, log: cfg.Log, clock: cfg.Clock, lock: lock, ids: map[string]int64{}, kept: map[string]int64{}, caps: caps, limiter: newLimiter(cfg.Limits), unstored: map[RoomID]bool{}, lookAgain: look,
+	e := &Engine{cfg: cfg, log: cfg.Log, clock: cfg.Clock, lock: lock, ids: map[string]int64{}, kept: map[string]int64{}, caps: caps, limiter: newLimiter(cfg.Limits), unstored: map[RoomID]string{}, lookAgain: look,
 		adapters: map[string]Adapter{}, work: make(chan *task, 4096), changed: make(chan struct{}), ending: make(chan struct{}), stopped: make(chan struct{})}
 	if err := e.open(); err != nil {
 		e.Close()
@@ -535,9 +535,7 @@ func (e *Engine) commit(batch []*task) {
 		e.cache.publish(all.rooms, all.people)
 		e.out.add(all.queued, all.dropped, all.rewritten)
 		e.out.settle(all.settled)
-		if len(all.charged) > 0 {
-			e.stored()
-		}
+		e.stored(all.charged)
 	case !errors.Is(err, ErrStopped):
 		err = fmt.Errorf("%w: %w", errStore, err)
 	}

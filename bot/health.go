@@ -19,6 +19,7 @@ type Health struct {
 	Now      time.Time `json:"now"`
 	Started  time.Time `json:"started"`
 	SetAside int       `json:"set_aside"` // what could never be delivered, of the last thirty days
+	Unstored int       `json:"unstored"`  // rooms in which something was asked that cannot be written down
 	Waiting  []Waiting `json:"waiting"`   // the outbox, by priority
 	Networks []Network `json:"networks"`
 }
@@ -63,6 +64,9 @@ func (h Health) Troubles() (all []Trouble) {
 			all = append(all, Trouble{n.Name + "-closed", fmt.Sprintf("%s: the network lets nothing leave for another %s", n.Name, wait.Round(time.Second))})
 		}
 	}
+	if h.Unstored > 0 {
+		all = append(all, Trouble{"unstored", "what people ask cannot be written down, and waits: is the disk full, or read-only?"})
+	}
 	for _, w := range h.Waiting {
 		late := answersLate
 		if w.Priority == priorityNames[PriorityAlert] {
@@ -81,7 +85,7 @@ var priorityNames = [...]string{PriorityAlert: "alert", PriorityAnswer: "answer"
 func (e *Engine) Health(ctx context.Context) (Health, error) {
 	h := Health{Status: e.Status(), Version: e.cfg.Version, Now: e.clock.Now()}
 	e.mu.Lock()
-	h.Started = e.started
+	h.Started, h.Unstored = e.started, len(e.unstored)
 	e.mu.Unlock()
 	for _, name := range priorityNames {
 		h.Waiting = append(h.Waiting, Waiting{Priority: name})

@@ -39,8 +39,9 @@ func newLimiter(l Limits) *limiter { return &limiter{limits: l, buckets: map[str
 
 // charge is something that was taken from a bucket, to be given back when it could not be stored.
 type charge struct {
-	b    *bucket
-	told bool
+	b       *bucket
+	told    bool
+	adapter string // where it was said
 }
 
 // verdict says what becomes of a message.
@@ -139,6 +140,7 @@ func (tx *Tx) limit(in *Incoming, room RoomID) (v verdict, forRoom bool) {
 		sent = first
 	}
 	v, c := l.take("person "+in.Adapter+" "+in.Person, l.limits.Person, sent, tx.now)
+	c.adapter = in.Adapter
 	tx.charged = append(tx.charged, c)
 	if v == heard && room != 0 {
 		v, c = l.take(fmt.Sprint("room ", room), l.limits.Room, sent, tx.now)

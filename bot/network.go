@@ -126,6 +126,9 @@ type Inbox interface {
 	Rooms(ctx context.Context, adapter string) ([]string, error)
 	// InviterAllowance counts an accepted invitation and says whether it is within the day's limit for that inviter.
 	InviterAllowance(ctx context.Context, adapter, inviter string, perDay int) (bool, error)
+	// Unstored tells of what was received and cannot be handed over yet, because what the adapter itself keeps cannot be written: a
+	// room that asked for something hears that it waits.
+	Unstored(in ...Incoming)
 }
 
 // OutKind says what an Outgoing is.

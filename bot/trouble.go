@@ -3,11 +3,15 @@ package bot
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 )
 
 // noticeTimeout is how long the word that nothing can be written down may take to leave.
 const noticeTimeout = 30 * time.Second
+
+// unstoredSign stands on a message that cannot be stored where that cannot be said in words.
+const unstoredSign = "⚠️"
 
 // isCommand is whether something is for the bot, as far as that can be said when not even a transaction could begin.
 func (e *Engine) isCommand(in Incoming) bool {
@@ -18,9 +22,19 @@ func (e *Engine) isCommand(in Incoming) bool {
 	return in.Command != "" || c.node != nil
 }
 
+// Unstored implements Inbox.
+func (b inbox) Unstored(in ...Incoming) {
+	for i := range in {
+		if b.e.isCommand(in[i]) {
+			b.e.cannotStore(b.adapter, in[i])
+		}
+	}
+}
+
 // cannotStore tells a room, once until something can be stored again, that what was just asked waits because nothing can be written
 // down: a full disk, a read-only one. It is the one thing that is said without the outbox, which is on that disk; where it does
-// not get through, it is not tried again. What was asked comes again from the network, which was not told that it arrived.
+// not get through, it is not tried again. A network whose own keys are on that disk cannot encrypt a word: then a sign on the message
+// says it, which the clients of such networks leave in clear. What was asked comes again from the network, which was not told that it arrived.
 func (e *Engine) cannotStore(adapter string, in Incoming) {
 	hash := e.box.Hash("room", in.Room)
 	id, ok := e.cache.roomAt(adapter, hash)
@@ -33,8 +47,8 @@ func (e *Engine) cannotStore(adapter string, in Incoming) {
 		return
 	}
 	e.mu.Lock()
-	told := e.unstored[id]
-	e.unstored[id] = true
+	_, told := e.unstored[id]
+	e.unstored[id] = adapter
 	if !told {
 		e.pending++ // until it is said
 	}
@@ -68,15 +82,23 @@ func (e *Engine) cannotStore(adapter string, in Incoming) {
 	e.goes(func() {
 		defer said()
 		defer cancel()
-		if err := guard(func() error { _, err := a.Send(ctx, out); return err }); err != nil {
+		send := func() error { return guard(func() error { _, err := a.Send(ctx, out); return err }) }
+		err := send()
+		if err != nil && in.Kind == KindText && in.ID != "" && a.Abilities().Reactions {
+			out = Outgoing{ID: out.ID + "-sign", Room: out.Room, Kind: OutReaction, Text: unstoredSign, Target: in.ID, ReplyPerson: in.Person, Encrypted: out.Encrypted}
+			err = send()
+		}
+		if err != nil {
 			e.log.Warn().Str("error", unquoted(err)).Int64("room", int64(id)).Msg("a room could not be told that nothing can be stored")
 		}
 	})
 }
 
-// stored notes that something that people asked could be written down.
-func (e *Engine) stored() {
+// stored notes what people asked and could be written down: where it came from, the next trouble is another one.
+func (e *Engine) stored(all []charge) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	clear(e.unstored)
+	for _, c := range all {
+		maps.DeleteFunc(e.unstored, func(_ RoomID, adapter string) bool { return adapter == c.adapter })
+	}
 }

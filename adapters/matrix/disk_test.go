@@ -5,9 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mattn/go-sqlite3"
+	"maunium.net/go/mautrix/event"
+
+	"starling/bot"
 )
 
 // spoil destroys a file's octets from one on.
@@ -76,4 +81,83 @@ func TestADamagedDatabaseEndsTheRun(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// readOnly makes the database refuse every write, or take them again.
+func (s *store) readOnly(t *testing.T, yes bool) {
+	t.Helper()
+	for range s.db.RawDB.Stats().MaxOpenConnections {
+		c, err := s.db.RawDB.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close() // all at once: each of them
+		if _, err := c.ExecContext(t.Context(), map[bool]string{true: "PRAGMA query_only = ON", false: "PRAGMA query_only = OFF"}[yes]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWhatCannotBeStoredIsLookedAt: where the database takes nothing, nothing is handed over and nothing acknowledged. The engine hears
+// all the same what people ask, in encrypted rooms too, so that they can be told; a sign leaves without a write, a word does not. When
+// there is room again, all comes once.
+func TestWhatCannotBeStoredIsLookedAt(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	a, in, s := acc.open(), newInbox(), newSpeaker(t)
+	s.hands(a)
+	acc.run(a, in)
+	h.push(settled(encryption()))
+	<-a.ready
+	a.store.readOnly(t, true)
+	h.push(inRoom(nil, []string{ev("m.reaction", ana, `{"m.relates_to":{"rel_type":"m.annotation","event_id":"$x","key":"✅"}}`), s.says("/needs", `"event_id":"$asked"`)}))
+	waits := func(text string) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(in.unstored, func(in bot.Incoming) bool { return in.Text == text && in.ID == "$asked" && in.Encrypted })
+		}
+	}
+	in.wait(t, "what waits", waits("/needs"))
+	ctx := t.Context()
+	if _, err := a.Send(ctx, bot.Outgoing{ID: "word", Room: roomID, Kind: bot.OutMessage, Text: "wait", Encrypted: true}); err == nil {
+		t.Error("a word left whose key could not be stored")
+	}
+	if _, err := a.Send(ctx, bot.Outgoing{ID: "sign", Room: roomID, Kind: bot.OutReaction, Text: "⚠️", Target: "$asked", Encrypted: true}); err != nil {
+		t.Errorf("a sign does not leave: %v", err)
+	}
+	if got := in.texts(); len(got) > 0 {
+		t.Errorf("it handed over %q", got)
+	}
+	if r := a.Report(); r.Connected || !strings.Contains(r.Trouble, "Matrix database") {
+		t.Errorf("operators see %+v", r)
+	}
+	a.store.readOnly(t, false)
+	in.until(t, "what waited", textIs("/needs"))
+	if got := in.texts(); len(got) != 1 {
+		t.Errorf("it handed over %q", got)
+	}
+	acc.checkLog()
+}
+
+// TestAKeyThatCannotBeStoredComesAgain: the library only logs that. An Olm message opens once, so its step and its key wait together.
+func TestAKeyThatCannotBeStoredComesAgain(t *testing.T) {
+	h := newHomeserver(t)
+	alice, bob := newAccount(t, h).open(), newAccount(t, h).open()
+	defer alice.Close()
+	defer bob.Close()
+	if err := alice.mach.ShareKeys(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	s := newSpeaker(t)
+	evt := olmEvent(t, bob, alice, s)
+	alice.store.readOnly(t, true)
+	if err := alice.toDevice(t.Context(), []*event.Event{olmAgain(t, evt)}); !stuck(err) {
+		t.Errorf("got %v", err)
+	}
+	alice.store.readOnly(t, false)
+	if err := alice.toDevice(t.Context(), []*event.Event{olmAgain(t, evt)}); err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := alice.decrypt(t.Context(), asMessage(parse(t, s.says("x")))); plain == nil || err != nil {
+		t.Errorf("the key is lost: %v", err)
+	}
 }

@@ -196,6 +196,7 @@ type inbox struct {
 	fail      func(try int) error
 	rooms     []string
 	allowance int
+	unstored  []bot.Incoming
 }
 
 func newInbox() *inbox { return &inbox{changed: make(chan struct{}), allowance: 3} }
@@ -221,6 +222,33 @@ func (i *inbox) InviterAllowance(_ context.Context, _, _ string, perDay int) (bo
 	defer i.mu.Unlock()
 	i.allowance--
 	return i.allowance >= 0 && perDay == roomsPerDay, nil
+}
+
+func (i *inbox) Unstored(in ...bot.Incoming) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.unstored = append(i.unstored, in...)
+	close(i.changed)
+	i.changed = make(chan struct{})
+}
+
+// wait waits for something that the engine has been told. The lock is held while ok looks.
+func (i *inbox) wait(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	limit := time.After(10 * time.Second)
+	for {
+		i.mu.Lock()
+		done, changed := ok(), i.changed
+		i.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			t.Fatalf("never told: %s", what)
+		}
+	}
 }
 
 // until waits for deliveries and gives the first for which ok holds.

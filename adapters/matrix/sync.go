@@ -276,6 +276,9 @@ func (a *Adapter) syncOnce(ctx context.Context, in bot.Inbox, retryHeld *bool) e
 	}
 	b, tried, err := a.read(ctx, in, resp, since, *retryHeld)
 	if err != nil {
+		if stuck(err) {
+			in.Unstored(a.peek(ctx, b, resp)...)
+		}
 		return err
 	}
 	a.heard(b.echoes)
@@ -373,10 +376,10 @@ func (a *Adapter) read(ctx context.Context, in bot.Inbox, resp *response, since 
 		if data == nil {
 			continue
 		}
-		delete(resp.Rooms.Join, rid)
 		if err = a.readRoom(ctx, b, rid, data, since == ""); err != nil {
 			return b, tried, err
 		}
+		delete(resp.Rooms.Join, rid)
 	}
 	for _, rid := range slices.Sorted(maps.Keys(resp.Rooms.Invite)) {
 		if resp.Rooms.Invite[rid] == nil {
@@ -387,6 +390,26 @@ func (a *Adapter) read(ctx context.Context, in bot.Inbox, resp *response, since 
 		}
 	}
 	return b, tried, nil
+}
+
+// peek lists what people say in an answer of which nothing can be stored, without storing anything: what was read of it, and what is
+// new in the other rooms, where the keys are there already.
+func (a *Adapter) peek(ctx context.Context, b *batch, resp *response) []bot.Incoming {
+	ctx = context.WithValue(ctx, peekKey{}, true)
+	for _, rid := range slices.Sorted(maps.Keys(resp.Rooms.Join)) {
+		var data joinedRoom
+		r, err := a.store.room(ctx, rid)
+		if err != nil || r.Membership != joined || json.Unmarshal(resp.Rooms.Join[rid], &data) != nil {
+			continue
+		}
+		for _, evt := range data.Timeline.Events {
+			if evt.RoomID = rid; evt.StateKey != nil || evt.Sender == a.me {
+				continue
+			}
+			a.guard("message", func() { _ = a.readMessage(ctx, b, r, evt) }) // what does not open is not known to ask for anything
+		}
+	}
+	return b.in
 }
 
 // commit stores what the batch leaves behind and the new position, in one transaction.

@@ -69,6 +69,7 @@ func (e *engine) Rooms(context.Context, string) ([]string, error) { return []str
 func (e *engine) InviterAllowance(context.Context, string, string, int) (bool, error) {
 	return true, nil
 }
+func (e *engine) Unstored(...bot.Incoming) {}
 
 func (e *engine) took() []bot.Incoming {
 	e.mu.Lock()
