@@ -321,11 +321,55 @@ func (a *Adapter) poll(ctx context.Context, since string) (*response, error) {
 		query["since"] = since
 	}
 	var resp response
-	_, err := a.cli.MakeRequest(ctx, http.MethodGet, a.cli.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "sync"}, query), nil, &resp)
+	err := a.fetch(ctx, a.cli.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "sync"}, query), &resp)
 	if err == nil && resp.NextBatch == "" {
 		err = errNotMatrix
 	}
 	return &resp, err
+}
+
+// fetch reads an answer in which people's events are: nothing that one of them holds may keep the others from being read.
+func (a *Adapter) fetch(ctx context.Context, url string, into any) error {
+	data, err := a.cli.MakeRequest(ctx, http.MethodGet, url, nil, nil)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(shallow(data), into); err != nil {
+		return &apiError{errNotMatrix.msg, err}
+	}
+	return nil
+}
+
+// maxDepth is deeper than anything that is read in an answer.
+const maxDepth = 500
+
+// shallow leaves out, in place, what is nested deeper than that: decoders refuse the whole of what is nested too deep, and a homeserver
+// would give it again for ever.
+func shallow(data []byte) []byte {
+	kept, depth, quoted := data[:0], 0, false
+	for i := 0; i < len(data); i++ {
+		c, left := data[i], depth > maxDepth
+		switch {
+		case quoted && c == '\\' && i+1 < len(data):
+			if i++; !left {
+				kept = append(kept, c)
+			}
+			c = data[i]
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{', c == '[':
+			if depth++; depth == maxDepth+1 {
+				c = '0' // stands for all of it
+			}
+		case c == '}', c == ']':
+			depth--
+		}
+		if !left {
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }
 
 // read makes a batch of an answer. It also returns the room keys whose messages it tried.
@@ -561,7 +605,7 @@ func (a *Adapter) gapPage(ctx context.Context, rid id.RoomID, from, filter strin
 	u := a.cli.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", rid, "messages"}, map[string]string{
 		"dir": "b", "from": from, "limit": strconv.Itoa(gapEvents), "filter": filter,
 	})
-	_, err = a.cli.MakeRequest(ctx, http.MethodGet, u, nil, &page)
+	err = a.fetch(ctx, u, &page)
 	if err == nil && page.Chunk == nil {
 		err = errNotMatrix
 	}

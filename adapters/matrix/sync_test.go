@@ -245,6 +245,43 @@ func TestAnAnswerWithoutDevicesIsNoLostDevice(t *testing.T) {
 	in.until(t, "what follows", textIs("still here"))
 }
 
+// Go's decoder, for one, takes nothing that is nested deeper than 10,000 levels; some homeservers take such events.
+func TestADeepEventStopsNobody(t *testing.T) {
+	h := newHomeserver(t)
+	acc := newAccount(t, h)
+	in := newInbox()
+	acc.run(acc.open(), in)
+	h.push(settled())
+	deep := func(open, end string) string {
+		return text(ana, "deep", fmt.Sprintf(`"unsigned":{"x":%s"x\"]}\\"%s}`, strings.Repeat(open, 20_000), strings.Repeat(end, 20_000)))
+	}
+	h.push(inRoom(nil, []string{text(ana, "first"), deep("[", "]"), deep(`{"\"":`, "}"), text(ana, "last")}))
+	in.until(t, "what stands beside it", textIs("last"))
+	h.messages["p1"] = `{"chunk":[` + text(ana, "missed") + `,` + deep("[", "]") + `]}`
+	h.push(inRoom(nil, []string{text(ana, "now")}, `"limited":true`, `"prev_batch":"p1"`))
+	in.until(t, "what stands behind it", textIs("now"))
+	if got, want := in.texts(), []string{"first", "deep", "deep", "last", "deep", "missed", "now"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestShallowLeavesTheRestAlone(t *testing.T) {
+	in := strings.Repeat("[", maxDepth-1)
+	out := strings.Repeat("]", maxDepth-1)
+	for text, want := range map[string]string{
+		`{"a":[1,"[[{\"\\"],"b":{}}`:         `{"a":[1,"[[{\"\\"],"b":{}}`,
+		in + `[]` + out:                      in + `[]` + out,
+		in + `[[],{"]":"\"}"},[[[]]]]` + out: in + `[0,0,0]` + out,
+		`{"half`:                             `{"half`,
+		`"\`:                                 `"\`,
+		``:                                   ``,
+	} {
+		if got := string(shallow([]byte(text))); got != want {
+			t.Errorf("%q becomes %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestMalformedEventsStopNobody(t *testing.T) {
 	h := newHomeserver(t)
 	acc := newAccount(t, h)
