@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -245,7 +246,7 @@ func TestAnAnswerWithoutDevicesIsNoLostDevice(t *testing.T) {
 	in.until(t, "what follows", textIs("still here"))
 }
 
-// Go's decoder, for one, takes nothing that is nested deeper than 10,000 levels; some homeservers take such events.
+// Go's decoder takes nothing that is nested deeper than 10,000 levels. What a homeserver takes and passes on is not for it to say.
 func TestADeepEventStopsNobody(t *testing.T) {
 	h := newHomeserver(t)
 	acc := newAccount(t, h)
@@ -262,6 +263,40 @@ func TestADeepEventStopsNobody(t *testing.T) {
 	in.until(t, "what stands behind it", textIs("now"))
 	if got, want := in.texts(), []string{"first", "deep", "deep", "last", "deep", "missed", "now"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// An answer of 30 MB, and one with a thousand rooms, are read, in memory that goes with their size.
+func TestHugeAnswersAreRead(t *testing.T) {
+	const rooms = 1_000
+	for name, answer := range map[string]func() string{
+		"one event": func() string { return inRoom(nil, []string{text(ana, strings.Repeat("x", 30<<20))}) },
+		"many rooms": func() string {
+			var all strings.Builder
+			for n := range rooms {
+				one := strings.TrimSuffix(strings.TrimPrefix(settled(), `{"rooms":{"join":{`), "}}}")
+				all.WriteString(strings.ReplaceAll(one, roomID, fmt.Sprintf("!r%d:example.org", n)) + ",")
+			}
+			return `{"rooms":{"join":{` + strings.TrimSuffix(all.String(), ",") + `}}}`
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHomeserver(t)
+			acc := newAccount(t, h)
+			in := newInbox()
+			huge := answer()
+			var before, after runtime.MemStats
+			acc.run(acc.open(), in)
+			runtime.ReadMemStats(&before)
+			h.push(huge)
+			h.push(settled())
+			h.push(inRoom(nil, []string{text(ana, "still here")}))
+			in.until(t, "what follows", textIs("still here"))
+			runtime.ReadMemStats(&after)
+			if used, most := int(after.TotalAlloc-before.TotalAlloc), 10*len(huge)+100<<20; used > most {
+				t.Errorf("reading %d MB took %d MB of memory in all, want at most %d", len(huge)>>20, used>>20, most>>20)
+			}
+		})
 	}
 }
 
