@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,49 @@ func TestWhoLogsInAfterSheWasInvitedHearsAndIsHeard(t *testing.T) {
 	asked := late.Say(room, "!starling")
 	if m := late.Wait(lab.Want{Room: room, From: bot.ID, ReplyTo: asked}); !m.Encrypted {
 		t.Errorf("she hears %s", m)
+	}
+}
+
+// Somebody's one-time keys are used up when the bot shares a room key. She gets it when she has some again, and reads what was said before.
+func TestWhoHasNoOneTimeKeysReadsWhenSheHasSome(t *testing.T) {
+	server := lab.StartDendrite(t)
+	humans := lab.StartHumans(t, server)
+	bot := lab.StartStarling(t, server, "@ana:"+lab.ServerName)
+	ana, luc := humans.Join(t, "ana", lab.Options{}), humans.Join(t, "luc", lab.Options{})
+	luc.Uploads(false)
+	claimant := elsewhere(t, server, ana.ID, "ana-password")
+	for left := true; left; {
+		answer := claimant.do(http.MethodPost, "keys/claim", map[string]any{
+			"one_time_keys": map[string]any{luc.ID: map[string]string{luc.Device: "signed_curve25519"}},
+		}, http.StatusOK)
+		left = strings.Contains(string(answer), "signed_curve25519")
+	}
+	room := ana.CreateRoom(lab.Room{Name: "London", Invite: []string{luc.ID}})
+	luc.Join(room)
+	ana.WaitMember(room, luc.ID, "join")
+	ana.Invite(room, bot.ID)
+	greeting := ana.Wait(lab.Want{Room: room, From: bot.ID})
+	bot.WaitIdle(t)
+	there := false
+	luc.Wait(lab.Want{Room: room, ID: greeting.ID, Redacted: &there}) // whether it can be read or not
+	read := func() (can, cannot int) {
+		for _, m := range luc.Did(room, bot.ID, 0) {
+			if m.Undecryptable != "" {
+				cannot++
+			} else if m.ID == greeting.ID {
+				can++
+			}
+		}
+		return can, cannot
+	}
+	if can, _ := read(); can > 0 {
+		t.Fatal("luc's client had a one-time key left, so this says nothing")
+	}
+	luc.Uploads(true)
+	ana.SetState(room, "m.room.topic", "", map[string]string{"topic": "her client hears of something, and tries again"})
+	luc.Wait(lab.Want{Room: room, ID: greeting.ID})
+	if _, cannot := read(); cannot > 0 {
+		t.Errorf("luc cannot read %d messages of the bot", cannot)
 	}
 }
 

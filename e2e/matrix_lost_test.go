@@ -94,7 +94,7 @@ func TestABotThatLostItsLoginComesBack(t *testing.T) {
 	}
 
 	t.Run("its account is logged out elsewhere", func(t *testing.T) {
-		other := elsewhere(t, server, bot.ID)
+		other := elsewhere(t, server, bot.ID, botPassword)
 		other.do(http.MethodPost, "logout/all", map[string]any{}, http.StatusOK)
 		ends(t, "logged out", "starling matrix login", "recovery key")
 		if out, err := login(t, botPassword+"\n"+recovery); err != nil {
@@ -104,7 +104,7 @@ func TestABotThatLostItsLoginComesBack(t *testing.T) {
 	})
 
 	t.Run("its device is deleted", func(t *testing.T) {
-		elsewhere(t, server, bot.ID).deleteDevices()
+		elsewhere(t, server, bot.ID, botPassword).deleteDevices()
 		ends(t, "device was deleted", "starling matrix login", "recovery key")
 		if out, err := login(t, botPassword+"\n"+recovery); err != nil {
 			t.Fatal(err, out)
@@ -180,21 +180,22 @@ func TestABotThatLostItsLoginComesBack(t *testing.T) {
 	})
 }
 
-// session is the bot's account, logged in with some other client.
+// session is an account, logged in with a client of the test's own.
 type session struct {
-	t             *testing.T
-	base, user    string
-	token, device string
+	t              *testing.T
+	base           string
+	user, password string
+	token, device  string
 }
 
-func elsewhere(t *testing.T, server *lab.Dendrite, user string) *session {
+func elsewhere(t *testing.T, server *lab.Dendrite, user, password string) *session {
 	t.Helper()
-	s := &session{t: t, base: server.URL, user: user}
+	s := &session{t: t, base: server.URL, user: user, password: password}
 	var got struct {
 		AccessToken string `json:"access_token"`
 		DeviceID    string `json:"device_id"`
 	}
-	data := s.do(http.MethodPost, "login", s.password(""), http.StatusOK)
+	data := s.do(http.MethodPost, "login", s.confirm(""), http.StatusOK)
 	if err := json.Unmarshal(data, &got); err != nil {
 		t.Fatal(err)
 	}
@@ -202,9 +203,9 @@ func elsewhere(t *testing.T, server *lab.Dendrite, user string) *session {
 	return s
 }
 
-func (s *session) password(uia string) map[string]any {
+func (s *session) confirm(uia string) map[string]any {
 	content := map[string]any{
-		"type": "m.login.password", "identifier": map[string]any{"type": "m.id.user", "user": s.user}, "user": s.user, "password": botPassword,
+		"type": "m.login.password", "identifier": map[string]any{"type": "m.id.user", "user": s.user}, "user": s.user, "password": s.password,
 	}
 	if uia != "" {
 		content["session"] = uia
@@ -231,7 +232,7 @@ func (s *session) deleteDevices() {
 		if err := json.Unmarshal(s.do(http.MethodDelete, "devices/"+d.DeviceID, map[string]any{}, http.StatusUnauthorized), &uia); err != nil {
 			s.t.Fatal(err)
 		}
-		s.do(http.MethodDelete, "devices/"+d.DeviceID, map[string]any{"auth": s.password(uia.Session)}, http.StatusOK)
+		s.do(http.MethodDelete, "devices/"+d.DeviceID, map[string]any{"auth": s.confirm(uia.Session)}, http.StatusOK)
 	}
 	s.do(http.MethodPost, "logout", map[string]any{}, http.StatusOK)
 }

@@ -75,6 +75,9 @@ type Adapter struct {
 	arrived   map[id.SessionID]bool // room keys that came since held events were last tried
 	settled   []keyRequest          // what was asked for and need not be sent any more
 
+	owedMu sync.Mutex
+	owed   []*debt // room keys that somebody's device has not got, in the order in which they were last tried
+
 	cameMu sync.Mutex
 	came   map[id.RoomID]time.Time // where the bot has just come in, and when
 
@@ -154,6 +157,7 @@ func newAdapter(ctx context.Context, cfg Config, st *store) (*Adapter, error) {
 		return nil, err
 	}
 	a.mach.SessionReceived = a.keyArrived
+	st.crypto.shared = a.owe
 	return a, a.openService()
 }
 

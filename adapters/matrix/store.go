@@ -498,7 +498,19 @@ func (s *stateStore) openName(rid id.RoomID, person id.UserID, sealed string) st
 
 // cryptoStore takes the write lock as the first thing under the library's Olm lock, so that a transaction around the
 // handling of a to-device message never waits for one while holding the other.
-type cryptoStore struct{ *crypto.SQLCryptoStore }
+type cryptoStore struct {
+	*crypto.SQLCryptoStore
+	// shared hears of each room key that was shared, before it is used; it may be nil.
+	shared func(ctx context.Context, key *crypto.OutboundGroupSession)
+}
+
+func (s *cryptoStore) AddOutboundGroupSession(ctx context.Context, key *crypto.OutboundGroupSession) error {
+	err := s.SQLCryptoStore.AddOutboundGroupSession(ctx, key)
+	if err == nil && s.shared != nil {
+		s.shared(ctx, key)
+	}
+	return err
+}
 
 func (s *cryptoStore) GetOlmHash(ctx context.Context, hash [32]byte) (time.Time, error) {
 	if _, err := s.DB.Exec(ctx, touchQuery); err != nil {

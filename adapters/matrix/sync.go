@@ -612,7 +612,7 @@ func (a *Adapter) gapPage(ctx context.Context, rid id.RoomID, from, filter strin
 	return page, err
 }
 
-// keepHouse asks for late keys, tells whom it cannot read, shares the bot's own before they are needed, describes the commands, and removes what has had its time.
+// keepHouse asks for late keys, tells whom it cannot read, shares the bot's own before they are needed and with whom they missed, describes the commands, and removes what has had its time.
 func (a *Adapter) keepHouse(ctx context.Context, in bot.Inbox) {
 	ask := time.NewTicker(askAfter)
 	defer ask.Stop()
@@ -640,6 +640,7 @@ func (a *Adapter) keepHouse(ctx context.Context, in bot.Inbox) {
 		case <-ask.C:
 			a.askForKeys(ctx)
 			a.tellSenders(ctx, in)
+			a.payOwed(ctx)
 			a.describe(ctx, described)
 			a.shareAhead(ctx, unshareable)
 		case <-minutely.C:

@@ -165,13 +165,18 @@ function fits(view, want) {
     (want.noReaction === undefined || !view.reactions.some((r) => r.key === want.noReaction && (!want.by || r.person === want.by)));
 }
 
-// Post can keep back what a client sends to other devices in secret: room keys. The client takes it for sent.
+// Post can keep back what a client sends to other devices in secret: room keys. The client takes it for sent. It can also have one-time
+// keys refused that are uploaded.
 class Post {
   constructor() {
     this.withheld = undefined; // what is kept back; undefined sends everything
+    this.refusing = false;
   }
 
   fetch(url, options) {
+    if (this.refusing && String(url).includes("/keys/upload")) {
+      return Promise.resolve(new Response('{"errcode":"M_FORBIDDEN"}', { status: 403, headers: { "Content-Type": "application/json" } }));
+    }
     if (this.withheld && String(url).includes("/sendToDevice/m.room.encrypted/")) {
       this.withheld.push([url, options]);
       return Promise.resolve(new Response("{}", { status: 200, headers: { "Content-Type": "application/json" } }));
@@ -272,6 +277,12 @@ const verbs = {
     const lost = p.post.withheld.length;
     p.post.withheld = undefined;
     return lost;
+  },
+
+  // uploads says whether one-time keys are taken that the client uploads. It tries again with each sync.
+  async uploads(p, { on }) {
+    p.post.refusing = !on;
+    return null;
   },
 
   sign: (p, { user, password }) => sign(p.client.getCrypto(), user, password).then(() => null),

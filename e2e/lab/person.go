@@ -98,6 +98,12 @@ func (p *Person) Withhold(room string) {
 func (p *Person) HandOver() (keys int) { p.t.Helper(); p.must("handOver", nil, &keys); return keys }
 func (p *Person) LoseKeys() (keys int) { p.t.Helper(); p.must("lose", nil, &keys); return keys }
 
+// Uploads says whether this person's client can upload one-time keys; at first it can.
+func (p *Person) Uploads(on bool) {
+	p.t.Helper()
+	p.must("uploads", map[string]any{"on": on}, nil)
+}
+
 // Join enters a room and waits until that has come down the sync.
 func (p *Person) Join(room string) { p.t.Helper(); p.must("join", map[string]any{"room": room}, nil) }
 
