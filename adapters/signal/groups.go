@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -148,6 +149,7 @@ func (a *Adapter) gone(ctx context.Context, id string) error {
 	a.mu.Lock()
 	delete(a.groups, id)
 	delete(a.rooms, id)
+	maps.DeleteFunc(a.wrote, func(k [2]string, _ bool) bool { return k[0] == id })
 	a.mu.Unlock()
 	return a.deliver(ctx, bot.Incoming{Room: id, Kind: bot.KindRoom, RoomChange: &bot.RoomChange{}})
 }

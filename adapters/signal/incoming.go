@@ -330,6 +330,11 @@ func (a *Adapter) take(ctx context.Context, raw json.RawMessage) error {
 			return err
 		}
 	}
+	if !in.Direct && (in.Kind == bot.KindText || in.Kind == bot.KindEdit) {
+		a.mu.Lock()
+		a.wrote[[2]string{in.Room, in.Person}] = true
+		a.mu.Unlock()
+	}
 	if err := a.whole(ctx, in, data); err != nil {
 		return a.tell(ctx, in.Room, in.ID, &bot.Notice{Message: Unreadable{}, Key: "unreadable " + in.Person, Again: day})
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -58,15 +60,15 @@ func TestEveryAnswerIsRead(t *testing.T) {
 		{name: "all are gone", answer: result("UNREGISTERED_FAILURE"), told: []any{NotOnSignal{1}}},
 		{name: "she is gone", answer: result("UNREGISTERED_FAILURE"), room: luc, want: &bot.SendError{Permanent: true, Gone: true}},
 		{name: "nobody has it", answer: result("NETWORK_FAILURE"), want: &bot.SendError{}},
-		{name: "a new number is asked about", answer: result("IDENTITY_FAILURE"), trust: TrustAsk, want: &bot.SendError{After: time.Minute}, told: []any{MayTrust{"luc"}}},
+		{name: "a new number is asked about", answer: result("IDENTITY_FAILURE"), trust: TrustAsk, want: &bot.SendError{After: time.Minute}, told: []any{MayTrust{}}},
 		{name: "limited", answer: `{"results":[{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":90}]}`, want: &bot.SendError{Account: true, After: 90 * time.Second}, told: []any{limited(90 * time.Second)}},
 		{name: "limited for ever", answer: `{"results":[{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":9000000000}]}`, want: &bot.SendError{Account: true, After: longestOff}, told: []any{limited(longestOff)}},
 		{name: "limited for one of two", answer: `{"results":[{"type":"SUCCESS"},{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":90}]}`, told: []any{limited(90 * time.Second), Missed{1}}},
 		{name: "the line broke for one of two", answer: result("SUCCESS", "NETWORK_FAILURE"), told: []any{Missed{1}}},
 		{name: "two of three in ways that nobody knows", answer: result("SUCCESS", "NEW_FAILURE", ""), told: []any{Missed{2}}},
-		{name: "a new number beside one that is known", answer: result("SUCCESS", "IDENTITY_FAILURE"), told: []any{Missed{1}, NewNumber{"luc"}}},
-		{name: "one that is asked about beside one that is known", answer: result("SUCCESS", "IDENTITY_FAILURE"), trust: TrustAsk, told: []any{MayTrust{"luc"}}},
-		{name: "of all kinds", answer: result("SUCCESS", "IDENTITY_FAILURE", "NETWORK_FAILURE", "UNREGISTERED_FAILURE", "RATE_LIMIT_FAILURE"), told: []any{limited(limitedFor), Missed{3}, NewNumber{"luc"}, NotOnSignal{1}}},
+		{name: "a new number beside one that is known", answer: result("SUCCESS", "IDENTITY_FAILURE"), told: []any{Missed{1}, NewNumber{}}},
+		{name: "one that is asked about beside one that is known", answer: result("SUCCESS", "IDENTITY_FAILURE"), trust: TrustAsk, told: []any{MayTrust{}}},
+		{name: "of all kinds", answer: result("SUCCESS", "IDENTITY_FAILURE", "NETWORK_FAILURE", "UNREGISTERED_FAILURE", "RATE_LIMIT_FAILURE"), told: []any{limited(limitedFor), Missed{3}, NewNumber{}, NotOnSignal{1}}},
 		{name: "one is gone, one limited", answer: result("UNREGISTERED_FAILURE", "RATE_LIMIT_FAILURE"), want: &bot.SendError{Account: true, After: limitedFor}, told: []any{limited(limitedFor), NotOnSignal{1}}},
 		{name: "nobody has it, in two ways", answer: result("NETWORK_FAILURE", "NEW_FAILURE"), want: &bot.SendError{}},
 		{name: "limited as an error", err: &rpcError{Code: -5}, want: &bot.SendError{Account: true, After: limitedFor}, told: []any{limited(limitedFor)}},
@@ -110,6 +112,60 @@ func TestEveryAnswerIsRead(t *testing.T) {
 			synctest.Wait()
 			if d := cmp.Diff(c.told, e.told(t)); d != "" {
 				t.Errorf("people are told (-want +got)\n%s", d)
+			}
+		})
+	}
+}
+
+// A person is named to a group only where she has written; what cannot be read is told where it was, or else where she writes.
+func TestAPersonIsNamedOnlyWhereSheHasWritten(t *testing.T) {
+	groups := []string{"a", "b", "c", "d", "e", "f"} // of which ana and luc are in all, and ana writes in d
+	a, e := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+		if method != "listGroups" {
+			return inGroup(method, params)
+		}
+		var all []string
+		for _, g := range groups {
+			all = append(all, `{"id":"`+g+`","isMember":true,"members":[{"uuid":"`+ana+`"},{"uuid":"`+luc+`"}]}`)
+		}
+		return json.RawMessage("[" + strings.Join(all, ",") + "]"), nil
+	}))
+	for _, g := range groups {
+		a.rooms[g] = true
+	}
+	if err := a.learn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.take(t.Context(), json.RawMessage(`{"envelope":{"sourceUuid":"`+ana+`","timestamp":5,"dataMessage":{"message":"hello","groupInfo":{"groupId":"d","type":"DELIVER"}}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, person, exception, data string
+		want                          []string
+	}{
+		{"unreadable", ana, "ProtocolInvalidMessageException", "", []string{`d signal.UnreadableHere{Name:"ana"}`}},
+		{"of who never wrote", luc, "ProtocolInvalidMessageException", "", []string{`a signal.UnreadableHere{Name:""}`}},
+		{"in another group", ana, "ProtocolInvalidMessageException", `,"dataMessage":{"groupInfo":{"groupId":"e"}}`, []string{`e signal.UnreadableHere{Name:""}`}},
+		{"in a group that is not ours", ana, "ProtocolInvalidMessageException", `,"dataMessage":{"groupInfo":{"groupId":"x"}}`, nil},
+		{"a new number", ana, "UntrustedIdentityException", "", []string{
+			`a signal.NewNumber{Name:""}`, `b signal.NewNumber{Name:""}`, `c signal.NewNumber{Name:""}`, `d signal.NewNumber{Name:"ana"}`, `e signal.NewNumber{Name:""}`}},
+		{"a new number in a group", ana, "UntrustedIdentityException", `,"dataMessage":{"groupInfo":{"groupId":"d"}}`, []string{`d signal.NewNumber{Name:"ana"}`}},
+	} {
+		bubble(t, c.name, func(t *testing.T) {
+			e.took()
+			if err := a.take(t.Context(), json.RawMessage(`{"exception":{"type":"`+c.exception+`"},"envelope":{"sourceUuid":"`+c.person+`","timestamp":6`+c.data+`}}`)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			var got []string
+			for _, in := range e.took() {
+				if in.Kind == bot.KindNotice {
+					got = append(got, fmt.Sprintf("%s %#v", in.Room, in.Notice.Message))
+				}
+			}
+			slices.Sort(got)
+			if d := cmp.Diff(c.want, got); d != "" {
+				t.Errorf("(-want +got)\n%s", d)
 			}
 		})
 	}

@@ -70,8 +70,9 @@ type Adapter struct {
 	groups  map[string]*group // those in which the bot is, by id
 	rooms   map[string]bool   // what the engine knows the bot to be in, direct chats included
 	timers  map[string]time.Duration
-	names   map[string]string // what people call themselves, by UUID
-	undone  map[string]string // invitations that could not be answered yet: group → who invited
+	names   map[string]string  // what people call themselves, by UUID
+	wrote   map[[2]string]bool // who has written in which group since the start: room, person
+	undone  map[string]string  // invitations that could not be answered yet: group → who invited
 	report  bot.Report
 	sent    time.Time // of the last message that left
 	spoke   time.Time // when signal-cli last told anything
@@ -93,7 +94,7 @@ func New(cfg Config) (*Adapter, error) {
 		return nil, errors.New("no Signal account is configured: set [signal] account")
 	}
 	a := &Adapter{cfg: cfg, log: cfg.Log, hash: processHash(), up: make(chan struct{}),
-		groups: map[string]*group{}, rooms: map[string]bool{}, timers: map[string]time.Duration{}, names: map[string]string{}, undone: map[string]string{}}
+		groups: map[string]*group{}, rooms: map[string]bool{}, timers: map[string]time.Duration{}, names: map[string]string{}, wrote: map[[2]string]bool{}, undone: map[string]string{}}
 	if cfg.Address == "" {
 		a.daemon = newDaemon(cfg)
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -286,7 +288,7 @@ func (a *Adapter) identityChanged(ctx context.Context, room, person string) {
 		if err != nil {
 			return
 		}
-		a.tellSoon(ctx, room, &bot.Notice{Message: MayTrust{Name: a.name(person)}, Key: "identity " + person, Again: day,
+		a.tellSoon(ctx, room, &bot.Notice{Message: MayTrust{Name: a.nameIn(room, person)}, Key: "identity " + person, Again: day,
 			Ask: &bot.Ask{Kind: jobTrust, Payload: payload}})
 		return
 	}
@@ -294,7 +296,7 @@ func (a *Adapter) identityChanged(ctx context.Context, room, person string) {
 		a.log.Warn().Err(err).Str("person", a.hash(person)).Msg("A new safety number could not be taken")
 		return
 	}
-	a.tellSoon(ctx, room, &bot.Notice{Message: NewNumber{Name: a.name(person)}, Key: "identity " + person, Again: day})
+	a.tellSoon(ctx, room, &bot.Notice{Message: NewNumber{Name: a.nameIn(room, person)}, Key: "identity " + person, Again: day})
 }
 
 func (a *Adapter) trust(ctx context.Context, person string) error {
@@ -317,6 +319,9 @@ func (a *Adapter) RunJob(ctx context.Context, kind string, payload json.RawMessa
 func (a *Adapter) unreadable(ctx context.Context, e *envelope, kind string) error {
 	a.log.Info().Str("person", a.hash(e.SourceUUID)).Str("why", clip(letters(kind), 60)).Msg("signal-cli could not read a message")
 	rooms := a.shared(e.SourceUUID)
+	if e.Data != nil && e.Data.Group != nil {
+		rooms = slices.DeleteFunc(rooms, func(r string) bool { return r != e.Data.Group.ID })
+	}
 	if strings.Contains(kind, "UntrustedIdentity") {
 		// signal-cli keeps the message, and tells it once the number is trusted.
 		for _, room := range rooms {
@@ -334,7 +339,7 @@ func (a *Adapter) unreadable(ctx context.Context, e *envelope, kind string) erro
 		return a.tell(ctx, e.SourceUUID, "", &bot.Notice{Message: Unreadable{}, Key: "unreadable", Again: day})
 	}
 	for _, room := range rooms[:min(len(rooms), 1)] {
-		return a.tell(ctx, room, "", &bot.Notice{Message: UnreadableHere{Name: a.name(e.SourceUUID)}, Key: "unreadable " + e.SourceUUID, Again: day})
+		return a.tell(ctx, room, "", &bot.Notice{Message: UnreadableHere{Name: a.nameIn(room, e.SourceUUID)}, Key: "unreadable " + e.SourceUUID, Again: day})
 	}
 	return nil
 }
@@ -348,17 +353,33 @@ func letters(s string) string {
 	}, s)
 }
 
-// shared lists the groups that a person shares with the bot, a few at most.
+// shared lists the groups that a person shares with the bot, a few at most, those in which she has written first.
 func (a *Adapter) shared(person string) []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var rooms []string
-	for id, g := range a.groups {
-		if g.has(g.Members, person) && len(rooms) < 5 {
-			rooms = append(rooms, id)
+	var wrote, others []string
+	for _, id := range slices.Sorted(maps.Keys(a.groups)) {
+		if g := a.groups[id]; !g.has(g.Members, person) {
+			continue
+		}
+		if a.wrote[[2]string{id, person}] {
+			wrote = append(wrote, id)
+		} else {
+			others = append(others, id)
 		}
 	}
-	return rooms
+	rooms := append(wrote, others...)
+	return rooms[:min(len(rooms), 5)]
+}
+
+// nameIn is what a person is called where others read it: only where she has shown herself.
+func (a *Adapter) nameIn(room, person string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if room != person && !a.wrote[[2]string{room, person}] {
+		return ""
+	}
+	return a.names[person]
 }
 
 func (a *Adapter) name(person string) string {
