@@ -192,10 +192,20 @@ async function now(id) {
   return { group, kept };
 }
 
-// linked are the devices beside the phones, of those who are in a group: the bot's.
-const linked = (group) => [...phones.values()]
-  .filter((p) => p.primary.secondaryDevices.length && (group.getMemberByServiceId(p.aci) || group.getPendingMemberByServiceId(p.aci)))
-  .flatMap((p) => p.primary.secondaryDevices);
+// aciOf says who a member is. To decrypt that is the dearest part of a message.
+const decrypted = new Map(); // a member's id in a group -> UUID
+function aciOf(group, userId) {
+  const key = Buffer.from(userId).toString("base64");
+  if (!decrypted.has(key)) decrypted.set(key, group.decryptServiceId(userId));
+  return decrypted.get(key);
+}
+
+// linked are the devices beside the phones, of those who are in a group or invited: the bot's.
+function linked(group) {
+  const pending = (group.state.membersPendingProfileKey ?? []).map((m) => m.member);
+  const there = new Set([...group.state.members, ...pending].map((m) => aciOf(group, m.userId)));
+  return [...phones.values()].filter((p) => there.has(p.aci)).flatMap((p) => p.primary.secondaryDevices);
+}
 
 // change makes a new revision of a group, signed by the server as its own are (the mock itself knows a few changes only), and
 // tells the members and those who were, unless in silence.
@@ -289,7 +299,7 @@ const verbs = {
   },
   async members(_, { group }) {
     const { group: g } = await now(group);
-    const list = (all, admin) => (all ?? []).map((m) => ({ aci: g.decryptServiceId(m.userId), admin: admin(m) }));
+    const list = (all, admin) => (all ?? []).map((m) => ({ aci: aciOf(g, m.userId), admin: admin(m) }));
     return {
       members: list(g.state.members, (m) => m.role === Role.ADMINISTRATOR),
       pending: list((g.state.membersPendingProfileKey ?? []).map((m) => m.member), () => false),
