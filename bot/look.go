@@ -68,7 +68,11 @@ func LookAt(dir, server string, caps ...Capability) (all []Finding) {
 		err = checkFile(path, versions(caps))
 	}
 	if err != nil {
-		say(LevelWrong, "state: "+err.Error(), "")
+		todo := `"Backup" in docs/operating.md says how a backup is restored.`
+		if server != "" {
+			todo = `Is the server up, and does [database] url name it? See "PostgreSQL" in docs/operating.md.`
+		}
+		say(LevelWrong, "state: "+err.Error(), todo)
 	} else {
 		say(LevelFine, "state: the database is whole and of this version", "")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,19 +27,19 @@ const (
 // account may send, in a room of its own that it leaves again.
 func Check(ctx context.Context, cfg Config, rates bool) (all []bot.Finding) {
 	ctx = quiet(ctx)
-	say := func(l bot.Level, text, remedy string) {
-		all = append(all, bot.Finding{Level: l, Text: "matrix: " + text, Remedy: remedy})
+	say := func(l bot.Level, text, todo string) {
+		all = append(all, bot.Finding{Level: l, Text: "matrix: " + text, Remedy: todo})
 	}
 	st, err := openStore(ctx, cfg.StateDir, false)
 	if err != nil {
-		say(bot.LevelWrong, err.Error(), "")
+		say(bot.LevelWrong, err.Error(), remedy(err))
 		return all
 	}
 	defer st.close()
 	s, err := st.session(ctx)
 	switch {
 	case err != nil:
-		say(bot.LevelWrong, "the login cannot be read: "+clean(err).Error(), "")
+		say(bot.LevelWrong, "the login cannot be read: "+clean(err).Error(), remedy(err))
 		return all
 	case s == nil || !s.Ready:
 		say(bot.LevelWrong, "not logged in", "starling matrix login")
@@ -77,10 +78,10 @@ func Check(ctx context.Context, cfg Config, rates bool) (all []bot.Finding) {
 		}
 	}
 	if _, err := cli.Whoami(ctx); loggedOut(err) {
-		say(bot.LevelWrong, ErrLoggedOut.Error(), "")
+		say(bot.LevelWrong, ErrLoggedOut.Error(), remedy(ErrLoggedOut))
 		return all
 	} else if err != nil {
-		say(bot.LevelWrong, "the login cannot be tried: "+clean(err).Error(), "")
+		say(bot.LevelWrong, "the login cannot be tried: "+clean(err).Error(), remedy(err))
 		return all
 	}
 	say(bot.LevelFine, "logged in as "+s.UserID.String(), "")
@@ -88,9 +89,9 @@ func Check(ctx context.Context, cfg Config, rates bool) (all []bot.Finding) {
 	keys, err := cli.QueryKeys(ctx, &mautrix.ReqQueryKeys{DeviceKeys: mautrix.DeviceKeysRequest{s.UserID: {}}})
 	switch {
 	case err != nil:
-		say(bot.LevelWrong, "the device's keys cannot be looked up: "+clean(err).Error(), "")
+		say(bot.LevelWrong, "the device's keys cannot be looked up: "+clean(err).Error(), remedy(err))
 	case len(keys.DeviceKeys[s.UserID][s.DeviceID].Keys) == 0:
-		say(bot.LevelWrong, ErrDeviceLost.Error(), "")
+		say(bot.LevelWrong, ErrDeviceLost.Error(), remedy(ErrDeviceLost))
 	case !signedByOwner(keys, s.UserID, s.DeviceID):
 		say(bot.LevelWrong, "the device is not signed by the account's identity: people see a warning, and some clients give it no keys", "starling matrix login --new-device, with the recovery key at hand")
 	default:
@@ -103,7 +104,7 @@ func Check(ctx context.Context, cfg Config, rates bool) (all []bot.Finding) {
 	token, err := serviceToken(cfg.StateDir)
 	switch {
 	case err != nil:
-		say(bot.LevelWrong, err.Error(), "")
+		say(bot.LevelWrong, err.Error(), remedy(err))
 	case token != "":
 		service, err := serviceClient(s.Homeserver, token, s.UserID, s.DeviceID, cfg.HTTPClient)
 		if err == nil {
@@ -113,7 +114,7 @@ func Check(ctx context.Context, cfg Config, rates bool) (all []bot.Finding) {
 		case refusesService(err):
 			say(bot.LevelWrong, "the homeserver does not know the application service's registration: the bot runs within an ordinary account's limits", "See `starling matrix appservice`, restart the homeserver, then the bot.")
 		case err != nil:
-			say(bot.LevelWrong, "the application service cannot be tried: "+clean(err).Error(), "")
+			say(bot.LevelWrong, "the application service cannot be tried: "+clean(err).Error(), remedy(err))
 		default:
 			cli = service
 			say(bot.LevelFine, "sends as an application service", "")
@@ -128,13 +129,27 @@ func Check(ctx context.Context, cfg Config, rates bool) (all []bot.Finding) {
 	return append(all, measure(ctx, cli, s))
 }
 
+// remedy says what to do about what could not be looked at.
+func remedy(err error) string {
+	var he mautrix.HTTPError
+	switch {
+	case errors.Is(err, ErrNotLoggedIn), errors.Is(err, ErrUnreadable), errors.Is(err, ErrLoggedOut), errors.Is(err, ErrDeviceLost), loggedOut(err):
+		return `"When the Matrix login is lost" in docs/operating.md says how.`
+	case errors.As(err, &he) && he.Response != nil:
+		return "Try again in some minutes. If it stays so, the homeserver's log says why: ask its administrator."
+	case errors.As(err, new(*url.Error)), errors.Is(err, context.DeadlineExceeded):
+		return "Is the homeserver up, and is [matrix] homeserver its address? Where it is slow, try again."
+	}
+	return "Run the doctor as the bot's user, and see that the disk is not full and [state] dir names the right directory."
+}
+
 // probes is how many events are sent at the most: enough to see Synapse's default burst of ten end.
 const probes = 15
 
 // measure finds out how fast the account may send, in a room in which nobody else is.
 func measure(ctx context.Context, cli *mautrix.Client, s *session) bot.Finding {
 	wrong := func(err error) bot.Finding {
-		return bot.Finding{Level: bot.LevelWrong, Text: "matrix: the rate limit cannot be measured: " + clean(err).Error()}
+		return bot.Finding{Level: bot.LevelWrong, Text: "matrix: the rate limit cannot be measured: " + clean(err).Error(), Remedy: remedy(err)}
 	}
 	room, err := cli.CreateRoom(ctx, &mautrix.ReqCreateRoom{Preset: "private_chat", Name: "Starling measures its rate limit"})
 	if wait := retryAfter(err); wait > 0 {

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"testing"
+)
+
+// TestEveryFaultThatTheDoctorFindsHasARemedy reads it where findings are made: most faults cannot be had in a test.
+func TestEveryFaultThatTheDoctorFindsHasARemedy(t *testing.T) {
+	named := func(e ast.Expr, name string) bool {
+		switch e := e.(type) {
+		case *ast.Ident:
+			return e.Name == name
+		case *ast.SelectorExpr:
+			return e.Sel.Name == name
+		}
+		return false
+	}
+	empty := func(e ast.Expr) bool {
+		lit, ok := e.(*ast.BasicLit)
+		return ok && (lit.Value == `""` || lit.Value == "``")
+	}
+	faults := 0
+	for _, file := range []string{"doctor.go", "bot/look.go", "adapters/matrix/check.go"} {
+		set := token.NewFileSet()
+		f, err := parser.ParseFile(set, file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			remedy := false
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				if len(n.Args) != 3 || !named(n.Fun, "say") || !named(n.Args[0], "LevelWrong") {
+					return true
+				}
+				remedy = !empty(n.Args[2])
+			case *ast.CompositeLit:
+				has := func(field string, fits func(ast.Expr) bool) bool {
+					return slices.ContainsFunc(n.Elts, func(e ast.Expr) bool {
+						kv, ok := e.(*ast.KeyValueExpr)
+						return ok && named(kv.Key, field) && fits(kv.Value)
+					})
+				}
+				if !has("Level", func(e ast.Expr) bool { return named(e, "LevelWrong") }) {
+					return true
+				}
+				remedy = has("Remedy", func(e ast.Expr) bool { return !empty(e) })
+			default:
+				return true
+			}
+			faults++
+			if !remedy {
+				t.Errorf("%s: a ✗ without what to do about it", set.Position(n.Pos()))
+			}
+			return true
+		})
+	}
+	if faults < 20 {
+		t.Errorf("only %d faults were found: this tests nothing", faults)
+	}
+}
