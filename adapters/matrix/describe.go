@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.mau.fi/util/dbutil"
@@ -45,12 +46,37 @@ func (a *Adapter) Describe(commands []bot.Description) {
 	}
 	sum := sha256.Sum256(data)
 	a.commandsSum = hex.EncodeToString(sum[:])
+	for _, c := range a.commands {
+		a.commandsSum += " " + c.Command
+	}
+}
+
+// description is one to be published: of a command, or nothing in the place of one that no longer exists.
+type description struct {
+	key     string
+	content any
+}
+
+// descriptions lists what a room is to be told that has been told of the commands in was, a commandsSum.
+func (a *Adapter) descriptions(was string) (all []description) {
+	now := map[string]bool{}
+	for _, c := range a.commands {
+		now[c.Command] = true
+		all = append(all, description{c.StateKey(a.me), c})
+	}
+	for i, name := range strings.Fields(was) {
+		if i > 0 && !now[name] {
+			gone := &cmdschema.EventContent{Command: name}
+			all = append(all, description{gone.StateKey(a.me), struct{}{}})
+		}
+	}
+	return all
 }
 
 // describing is how far descriptions have come. Only keepHouse uses it.
 type describing struct {
 	room   id.RoomID
-	next   int                     // of the commands, in room
+	next   []description           // what is still to be told in room
 	not    map[id.RoomID]time.Time // refused there, until then
 	paused time.Time
 }
@@ -69,12 +95,12 @@ func (a *Adapter) describe(ctx context.Context, d *describing) {
 			a.log.Warn().Err(clean(err)).Msg("Rooms without descriptions of commands could not be read")
 			return
 		}
-		for _, rid := range rooms {
-			if now.Before(d.not[rid]) {
+		for _, r := range rooms {
+			if now.Before(d.not[r.ID]) {
 				continue
 			}
-			if may, err := a.mayDescribe(ctx, rid); err == nil && may {
-				d.room, d.next = rid, 0
+			if may, err := a.mayDescribe(ctx, r.ID); err == nil && may {
+				d.room, d.next = r.ID, a.descriptions(r.Described)
 				break
 			}
 		}
@@ -82,16 +108,16 @@ func (a *Adapter) describe(ctx context.Context, d *describing) {
 			return
 		}
 	}
-	command := a.commands[d.next]
+	one := d.next[0]
 	callCtx, cancel := context.WithTimeout(ctx, sendFor)
 	err := a.speak(callCtx, func(cli *mautrix.Client) error {
-		_, err := cli.SendStateEvent(callCtx, d.room, event.StateMSC4391BotCommand, command.StateKey(a.me), command)
+		_, err := cli.SendStateEvent(callCtx, d.room, event.StateMSC4391BotCommand, one.key, one.content)
 		return err
 	})
 	cancel()
 	switch {
-	case err == nil && d.next+1 < len(a.commands):
-		d.next++
+	case err == nil && len(d.next) > 1:
+		d.next = d.next[1:]
 		return
 	case err == nil:
 		if err := a.store.putDescribed(ctx, d.room, a.commandsSum); err != nil {
@@ -120,10 +146,18 @@ func (a *Adapter) mayDescribe(ctx context.Context, rid id.RoomID) (bool, error) 
 	return levels.GetUserLevel(a.me) >= levels.GetEventLevel(event.StateMSC4391BotCommand), nil
 }
 
+type undescribedRoom struct {
+	ID        id.RoomID
+	Described string // the commandsSum of what it has instead
+}
+
 // undescribed lists the rooms that have other descriptions than those, or none.
-func (s *store) undescribed(ctx context.Context, sum string) ([]id.RoomID, error) {
-	rows, err := s.own.Query(ctx, `SELECT room_id FROM matrix_room WHERE membership = $1 AND described <> $2 ORDER BY room_id`, joined, sum)
-	return dbutil.NewRowIterWithError(rows, dbutil.ScanSingleColumn[id.RoomID], err).AsList()
+func (s *store) undescribed(ctx context.Context, sum string) ([]undescribedRoom, error) {
+	rows, err := s.own.Query(ctx, `SELECT room_id, described FROM matrix_room WHERE membership = $1 AND described <> $2 ORDER BY room_id`, joined, sum)
+	return dbutil.NewRowIterWithError(rows, func(row dbutil.Scannable) (r undescribedRoom, err error) {
+		err = row.Scan(&r.ID, &r.Described)
+		return
+	}, err).AsList()
 }
 
 func (s *store) putDescribed(ctx context.Context, rid id.RoomID, sum string) error {

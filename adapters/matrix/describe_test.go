@@ -90,9 +90,22 @@ func TestCommandsAreDescribedOnceWhereTheRoomLetsIt(t *testing.T) {
 	a = acc.open()
 	a.Describe(twoCommands[:1])
 	acc.run(a, in)
-	if n := often(); n != len(twoCommands)+1 {
+	// One command is described anew, and that of the other is taken back.
+	if n := often(); n != len(twoCommands)+2 {
 		t.Errorf("%d descriptions when the commands are others", n)
 	}
+	h.locked(func() int {
+		var all []call
+		for _, c := range h.calls {
+			if strings.Contains(c.Path, describes) {
+				all = append(all, c)
+			}
+		}
+		if calendar, gone := all[1], all[3]; gone.Path != calendar.Path || gone.Body != "{}" {
+			t.Errorf("a command that no longer exists is described as %+v", gone)
+		}
+		return 0
+	})
 	acc.checkLog()
 }
 

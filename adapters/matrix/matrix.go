@@ -82,7 +82,7 @@ type Adapter struct {
 	came   map[id.RoomID]time.Time // where the bot has just come in, and when
 
 	commands    []*cmdschema.EventContent // as clients are told of them; set before Run
-	commandsSum string
+	commandsSum string                    // tells them from others; their names follow
 
 	noted  report // for operators
 	echoMu sync.Mutex
