@@ -71,6 +71,14 @@ func (a *Adapter) closeFence(rid id.RoomID) {
 	delete(a.fences, rid)
 }
 
+// fenceIs tells whether a room's repetitions wait for the fence of that name.
+func (a *Adapter) fenceIs(rid id.RoomID, name string) bool {
+	a.echoMu.Lock()
+	defer a.echoMu.Unlock()
+	f := a.fences[rid]
+	return f != nil && f.name == name
+}
+
 // openFences lets repetitions pass in rooms whose fence came down in a batch that is stored.
 func (a *Adapter) openFences(down map[id.RoomID]string) {
 	a.echoMu.Lock()

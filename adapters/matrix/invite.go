@@ -22,6 +22,8 @@ const (
 	roomsPerDay = 3
 	// tryFor is how long joining and leaving is tried: over federation both can fail at first.
 	tryFor = 24 * time.Hour
+	// maxPause is the longest pause between two tries, unless the homeserver wants a longer one.
+	maxPause = 10 * time.Minute
 	// tombstoneFor is how long an invitation is left open to a room that says it replaces one where the bot is: over federation it
 	// can come before the tombstone.
 	tombstoneFor = time.Minute
@@ -104,9 +106,9 @@ func (a *Adapter) inviter(state []*event.Event) (inviter id.UserID, direct bool)
 	return found.Sender, direct
 }
 
-func (a *Adapter) nudge() {
+func nudge(wake chan struct{}) {
 	select {
-	case a.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }
@@ -176,12 +178,7 @@ func (a *Adapter) doErrand(ctx context.Context, e errand) error {
 		a.log.Warn().Str("room", a.cfg.Hash(e.Room.String())).Str("what", e.Want).Msg("A room could not be joined or left for a day; given up")
 		return a.giveUp(ctx, e)
 	}
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = time.Second, 10*time.Minute
-	wait := pause.NextBackOff()
-	for range min(e.Tries, 20) {
-		wait = pause.NextBackOff()
-	}
+	wait := pause(e.Tries)
 	if err == nil {
 		wait = time.Minute // joined: should the join not come down in a sync, ask again
 	} else {
@@ -191,6 +188,17 @@ func (a *Adapter) doErrand(ctx context.Context, e errand) error {
 	e.Tries++
 	e.NextTry = now.Add(wait)
 	return a.store.putErrand(ctx, e)
+}
+
+// pause is how long to wait after so many tries and one.
+func pause(tries int) time.Duration {
+	growing := backoff.NewExponentialBackOff()
+	growing.InitialInterval, growing.MaxInterval = time.Second, maxPause
+	wait := growing.NextBackOff()
+	for range min(tries, 20) {
+		wait = growing.NextBackOff()
+	}
+	return wait
 }
 
 // giveUp forgets an invitation that could not be taken, so that the next one counts again, and has it told.

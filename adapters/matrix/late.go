@@ -32,7 +32,7 @@ const (
 )
 
 // Messages lists what the adapter says to people; each is a locale entry matrix.<snake_case type>.
-func Messages() []any { return []any{GaveUp{}, NotFollowed{}, Unreadable{}} }
+func Messages() []any { return []any{GaveUp{}, Missed{}, NotFollowed{}, Unreadable{}} }
 
 // Unreadable tells somebody that her message could not be read.
 type Unreadable struct{}

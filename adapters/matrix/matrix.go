@@ -65,11 +65,13 @@ type Adapter struct {
 	// devicesSeen counts how often somebody was found to have other devices than were known.
 	devicesSeen atomic.Int64
 
-	// Only the sync uses these: when one-time keys were last counted and a fallback key was last uploaded, which devices
-	// were looked for when, and how often the gap in a room could not be filled.
+	// Who reads events of rooms and hands them over holds reading: the sync, and who fills a gap. Only they use these: when one-time
+	// keys were last counted and a fallback key was last uploaded, which devices were looked for when, and which fences came down
+	// behind an open gap.
+	reading                   sync.Mutex
 	keysCounted, fallbackSent time.Time
 	sought                    map[string]time.Time
-	gapTries                  map[id.RoomID]int
+	fenced                    map[id.RoomID]string
 
 	arrivedMu sync.Mutex
 	arrived   map[id.SessionID]bool // room keys that came since held events were last tried
@@ -92,7 +94,8 @@ type Adapter struct {
 	ready     chan struct{} // closed after the first sync: from then on members and devices are current
 	readyOnce sync.Once
 	wake      chan struct{} // a room wants to be joined or left
-	fatal     chan error    // the account was logged out, noticed while sending
+	gapOpened chan struct{}
+	fatal     chan error // the account was logged out, noticed while sending
 }
 
 var (
@@ -144,14 +147,15 @@ func newAdapter(ctx context.Context, cfg Config, st *store) (*Adapter, error) {
 	cli.UserID, cli.DeviceID, cli.AccessToken = s.UserID, s.DeviceID, s.AccessToken
 	a := &Adapter{
 		cfg: cfg, log: cfg.Log, store: st, cli: cli, me: s.UserID,
-		sought: map[string]time.Time{}, gapTries: map[id.RoomID]int{},
-		arrived: map[id.SessionID]bool{},
-		came:    map[id.RoomID]time.Time{},
-		echoes:  [2]map[string]id.EventID{{}, {}},
-		fences:  map[id.RoomID]*fence{},
-		ready:   make(chan struct{}),
-		wake:    make(chan struct{}, 1),
-		fatal:   make(chan error, 1),
+		sought: map[string]time.Time{}, fenced: map[id.RoomID]string{},
+		arrived:   map[id.SessionID]bool{},
+		came:      map[id.RoomID]time.Time{},
+		echoes:    [2]map[string]id.EventID{{}, {}},
+		fences:    map[id.RoomID]*fence{},
+		ready:     make(chan struct{}),
+		wake:      make(chan struct{}, 1),
+		gapOpened: make(chan struct{}, 1),
+		fatal:     make(chan error, 1),
 	}
 	if a.mach, err = newMachine(quiet(ctx), cli, st); err != nil {
 		return nil, err

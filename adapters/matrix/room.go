@@ -60,7 +60,7 @@ func (a *Adapter) readRoom(ctx context.Context, b *batch, rid id.RoomID, data *j
 	}
 	var gap []*event.Event
 	if was && !first && heard < 0 && data.Timeline.Limited && data.Timeline.PrevBatch != "" {
-		if gap, err = a.fillGap(ctx, r, data.Timeline.PrevBatch); err != nil {
+		if gap, err = a.gapBefore(ctx, b, r, data.Timeline.PrevBatch); err != nil {
 			return err
 		}
 	}
@@ -305,7 +305,9 @@ func (v *visit) message(ctx context.Context, evt *event.Event) error {
 	if evt.Sender == v.a.me {
 		v.b.own[evt.ID] = true
 		if evt.Type.Type == fenceType.Type {
-			v.b.fences[v.r.ID], _ = evt.Content.Raw["name"].(string)
+			if err := v.fence(ctx, evt); err != nil {
+				return err
+			}
 		}
 		if outID := v.a.sentAs(v.r.ID, evt); outID != "" {
 			v.b.echoes[outID] = evt.ID
@@ -323,6 +325,21 @@ func (v *visit) message(ctx context.Context, evt *event.Event) error {
 		return nil
 	}
 	return err
+}
+
+// fence notes that a fence has come down. What was sent before it may stand in a gap.
+func (v *visit) fence(ctx context.Context, evt *event.Event) error {
+	name, _ := evt.Content.Raw["name"].(string)
+	open, err := v.a.store.gap(ctx, v.r.ID)
+	if err != nil {
+		return err
+	}
+	if _, opens := v.b.gaps[v.r.ID]; open == nil && !opens {
+		v.b.fences[v.r.ID] = name
+	} else if v.a.fenceIs(v.r.ID, name) {
+		v.a.fenced[v.r.ID] = name
+	}
+	return nil
 }
 
 // end follows an upgrade and leaves a room in which nobody else is.
@@ -440,6 +457,7 @@ func (a *Adapter) leftRoom(ctx context.Context, b *batch, rid id.RoomID) error {
 	b.errands = append(b.errands, func(ctx context.Context) error {
 		return errors.Join(
 			a.store.wantNothing(ctx, rid),
+			a.store.endGap(ctx, rid),
 			a.store.state.ClearCachedMembers(ctx, rid),
 			a.store.crypto.RemoveOutboundGroupSession(ctx, rid),
 		)

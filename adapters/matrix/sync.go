@@ -22,11 +22,6 @@ import (
 const (
 	pollFor       = 30 * time.Second
 	timelineLimit = 100
-	// A gap in a timeline is filled at most so far back.
-	gapAge    = 24 * time.Hour
-	gapPages  = 100
-	gapEvents = 100 // a page
-	gapTries  = 5   // so often all rooms wait for one whose past cannot be fetched
 )
 
 // syncFilter asks only for what is read. Members come whole: keys must reach all of them.
@@ -111,11 +106,13 @@ type batch struct {
 	echoes    map[string]id.EventID // of own, by Outgoing.ID
 	fences    map[id.RoomID]string  // the last of each room, by name
 	reactions map[id.EventID]reaction
+	gaps      map[id.RoomID]gap // that are open
 	errands   []func(ctx context.Context) error
 }
 
 func newBatch() *batch {
-	return &batch{rooms: map[id.RoomID]*room{}, own: map[id.EventID]bool{}, echoes: map[string]id.EventID{}, fences: map[id.RoomID]string{}, reactions: map[id.EventID]reaction{}}
+	return &batch{rooms: map[id.RoomID]*room{}, own: map[id.EventID]bool{}, echoes: map[string]id.EventID{}, fences: map[id.RoomID]string{},
+		reactions: map[id.EventID]reaction{}, gaps: map[id.RoomID]gap{}}
 }
 
 // want notes what the bot has to do in a room once the batch is stored.
@@ -153,6 +150,7 @@ func (a *Adapter) Run(ctx context.Context, in bot.Inbox) error {
 		return err
 	}
 	work.Go(func() { a.runErrands(ctx) })
+	work.Go(func() { a.runGaps(ctx, in) })
 	work.Go(func() { a.keepHouse(ctx, in) })
 
 	// What was held when the bot stopped is tried once, whatever keys come.
@@ -274,6 +272,8 @@ func (a *Adapter) syncOnce(ctx context.Context, in bot.Inbox, retryHeld *bool) e
 	if err != nil {
 		return err
 	}
+	a.reading.Lock()
+	defer a.reading.Unlock()
 	b, tried, err := a.read(ctx, in, resp, since, *retryHeld)
 	if err != nil {
 		if stuck(err) {
@@ -281,24 +281,34 @@ func (a *Adapter) syncOnce(ctx context.Context, in bot.Inbox, retryHeld *bool) e
 		}
 		return err
 	}
+	if err := a.handOver(ctx, in, b, resp.NextBatch); err != nil {
+		a.putArrived(tried)
+		return err
+	}
+	*retryHeld = false
+	a.readyOnce.Do(func() { close(a.ready) })
+	if len(b.errands) > 0 {
+		nudge(a.wake)
+	}
+	if len(b.gaps) > 0 {
+		nudge(a.gapOpened)
+	}
+	return nil
+}
+
+// handOver gives a batch to the engine and then stores what it leaves behind.
+func (a *Adapter) handOver(ctx context.Context, in bot.Inbox, b *batch, next string) error {
 	a.heard(b.echoes)
 	if len(b.in) > 0 {
 		if err := in.Deliver(ctx, b.in...); err != nil {
-			a.putArrived(tried)
 			return &apiError{"the engine could not store what was received", err}
 		}
 	}
-	if err := a.commit(ctx, b, resp.NextBatch); err != nil {
-		a.putArrived(tried)
+	if err := a.commit(ctx, b, next); err != nil {
 		return err
 	}
 	a.openFences(b.fences)
 	a.received(ctx, b, a.cfg.Now())
-	*retryHeld = false
-	a.readyOnce.Do(func() { close(a.ready) })
-	if len(b.errands) > 0 {
-		a.nudge()
-	}
 	return nil
 }
 
@@ -487,12 +497,17 @@ func (a *Adapter) commit(ctx context.Context, b *batch, next string) error {
 				return err
 			}
 		}
+		for _, g := range b.gaps {
+			if err := a.store.putGap(ctx, g); err != nil {
+				return err
+			}
+		}
 		for _, todo := range b.errands {
 			if err := todo(ctx); err != nil {
 				return err
 			}
 		}
-		_, err := a.store.own.Exec(ctx, `UPDATE matrix_session SET sync_token = $1 WHERE id = 1`, next)
+		_, err := a.store.own.Exec(ctx, `UPDATE matrix_session SET sync_token = $1, seen_at = $2 WHERE id = 1`, next, now.UnixMilli())
 		return err
 	})
 }
@@ -544,72 +559,6 @@ func (a *Adapter) openHeld(ctx context.Context, b *batch, sessions []id.SessionI
 		}
 	}
 	return nil
-}
-
-// fillGap fetches what a limited timeline left out: back to the newest event that was handed over, and to the end of that
-// page, because events that came late over federation stand further back. Whoever sends an event sets its date: what claims to be
-// old is passed over, and hides nothing that stands behind it, unless a whole page does.
-func (a *Adapter) fillGap(ctx context.Context, r *room, from string) ([]*event.Event, error) {
-	oldest := a.cfg.Now().Add(-gapAge).UnixMilli()
-	filter, err := json.Marshal(map[string]any{"types": timelineTypes})
-	if err != nil {
-		return nil, err
-	}
-	var back []*event.Event
-pages:
-	for range gapPages {
-		page, err := a.gapPage(ctx, r.ID, from, string(filter))
-		if err != nil {
-			a.gapTries[r.ID]++
-			if !hasCode(err, "M_FORBIDDEN", "M_NOT_FOUND") && a.gapTries[r.ID] < gapTries {
-				return nil, err
-			}
-			a.log.Warn().Err(clean(err)).Str("room", a.cfg.Hash(r.ID.String())).Msg("What was said while the bot was away cannot be read")
-			break
-		}
-		known, fresh := false, false
-		for _, evt := range *page.Chunk {
-			evt.RoomID = r.ID
-			switch {
-			case a.isOwnJoin(evt, true):
-				break pages
-			case evt.ID == r.LastEvent:
-				known = true
-			case evt.Timestamp < oldest:
-			default:
-				fresh = true
-				if evt.StateKey == nil {
-					back = append(back, evt)
-				}
-			}
-		}
-		if known || !fresh || page.End == "" || page.End == from {
-			break
-		}
-		from = page.End
-	}
-	delete(a.gapTries, r.ID)
-	slices.Reverse(back)
-	return back, nil
-}
-
-type gapPage struct {
-	Chunk *events `json:"chunk"`
-	End   string  `json:"end"`
-}
-
-// gapPage fetches one page of a room's past, the newest event first.
-func (a *Adapter) gapPage(ctx context.Context, rid id.RoomID, from, filter string) (page gapPage, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	u := a.cli.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", rid, "messages"}, map[string]string{
-		"dir": "b", "from": from, "limit": strconv.Itoa(gapEvents), "filter": filter,
-	})
-	err = a.fetch(ctx, u, &page)
-	if err == nil && page.Chunk == nil {
-		err = errNotMatrix
-	}
-	return page, err
 }
 
 // keepHouse asks for late keys, tells whom it cannot read, shares the bot's own before they are needed and with whom they missed, describes the commands, and removes what has had its time.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"maunium.net/go/mautrix/id"
@@ -133,97 +132,6 @@ func openErrands(t *testing.T, acc *account) ([]errand, error) {
 	}
 	defer st.close()
 	return st.errands(t.Context())
-}
-
-func TestGapIsFilledBackToWhatIsKnown(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	in := newInbox()
-	stop := acc.run(acc.open(), in)
-	h.push(settled())
-	h.push(inRoom(nil, []string{text(ana, "one", `"event_id":"$one"`)}))
-	in.until(t, "one", textIs("one"))
-	h.mu.Lock()
-	h.messages["p1"] = `{"end":"p2","chunk":[` + text(ana, "four") + `,` + text(ana, "three") + `]}`
-	h.messages["p2"] = `{"end":"p3","chunk":[` + text(ana, "two") + `,` + text(ana, "one", `"event_id":"$one"`) + `]}`
-	h.messages["p3"] = `{"end":"p4","chunk":[` + text(ana, "long ago") + `]}`
-	h.mu.Unlock()
-	h.push(inRoom(nil, []string{text(ana, "five")}, `"limited":true`, `"prev_batch":"p1"`))
-	in.until(t, "five", textIs("five"))
-	stop()
-	if got, want := in.texts(), []string{"one", "two", "three", "four", "five"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-func TestGapStopsAtADayAndAtTheOwnJoin(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	a := acc.open()
-	defer a.Close()
-	old := fmt.Sprintf(`"origin_server_ts":%d`, time.Now().Add(-25*time.Hour).UnixMilli())
-	page := func(end string, chunk ...string) string {
-		return fmt.Sprintf(`{"end":%q,"chunk":[%s]}`, end, strings.Join(chunk, ","))
-	}
-	h.messages["old"] = page("stale", text(ana, "fresh"), text(ana, "stale", old))
-	h.messages["stale"] = page("more", text(ana, "staler", old))
-	h.messages["more"] = page("", text(ana, "never asked for"))
-	h.messages["join"] = page("more", text(ana, "fresh"),
-		member(botID, "join", `"unsigned":{"prev_content":{"membership":"invite"}}`), text(ana, "before"))
-	h.messages["forged"] = page("hidden", text(ana, "forged", old), text(ana, "in between"))
-	h.messages["hidden"] = page("stale", text(ana, "fresh"))
-	for from, want := range map[string][]string{"old": {"fresh"}, "join": {"fresh"}, "forged": {"fresh", "in between"}} {
-		found, err := a.fillGap(t.Context(), &room{ID: roomID, LastEvent: "$none"}, from)
-		var got []string
-		for _, evt := range found {
-			got = append(got, evt.Content.Raw["body"].(string))
-		}
-		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("from %s: %q, %v; want %q", from, got, err, want)
-		}
-	}
-}
-
-func TestGapWithoutAnEndIsBounded(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	a := acc.open()
-	defer a.Close()
-	for n := range gapPages + 10 {
-		h.messages[fmt.Sprintf("p%d", n)] = fmt.Sprintf(`{"end":"p%d","chunk":[%s]}`, n+1, text(ana, "again"))
-	}
-	if got, err := a.fillGap(t.Context(), &room{ID: roomID, LastEvent: "$none"}, "p0"); err != nil || len(got) != gapPages {
-		t.Errorf("%d events, %v", len(got), err)
-	}
-}
-
-func TestGapThatCannotBeFetchedIsTriedAgain(t *testing.T) {
-	t.Run("a proxy without a server", func(t *testing.T) { unfetched(t, 502, `<html>`) })
-	t.Run("a proxy that finds nothing", func(t *testing.T) { unfetched(t, 404, `<html>`) })
-	t.Run("an answer without events", func(t *testing.T) { unfetched(t, 200, `{}`) })
-}
-
-func unfetched(t *testing.T, code int, body string) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	in := newInbox()
-	acc.run(acc.open(), in)
-	h.push(settled())
-	in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom })
-	h.messages["p1"] = `{"chunk":[` + text(ana, "missed") + `]}`
-	failed := false
-	h.fail(code, body, func(r *http.Request) bool {
-		if failed || !strings.HasSuffix(r.URL.Path, "/messages") {
-			return false
-		}
-		failed = true
-		return true
-	})
-	h.push(inRoom(nil, []string{text(ana, "now")}, `"limited":true`, `"prev_batch":"p1"`))
-	in.until(t, "now", textIs("now"))
-	if got := in.texts(); !slices.Equal(got, []string{"missed", "now"}) || !failed {
-		t.Errorf("got %q (failed: %v)", got, failed)
-	}
 }
 
 // Only a homeserver that says which devices there are can say that this one is lost.
@@ -481,23 +389,6 @@ func TestRoomThatWasEncryptedStaysSo(t *testing.T) {
 	}
 	if secret, err := a.mustEncrypt(ctx, id.RoomID(roomID), false); !secret || err != nil {
 		t.Errorf("encrypted: %v, %v", secret, err)
-	}
-}
-
-func TestRoomWhosePastIsBrokenStopsNobodyForLong(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	a := acc.open()
-	defer a.Close()
-	h.fail(500, `{}`, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/messages") })
-	failures := 0
-	for range gapTries {
-		if _, err := a.fillGap(t.Context(), &room{ID: roomID}, "p"); err != nil {
-			failures++
-		}
-	}
-	if failures != gapTries-1 {
-		t.Errorf("all rooms waited %d times", failures)
 	}
 }
 
