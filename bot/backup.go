@@ -57,7 +57,7 @@ func (tx *Tx) restored() error {
 		return err
 	}
 	for _, s := range all {
-		if _, err := tx.Post(s.origin, Restored{Code: locales.Code(s.code)}, func(p *post) { p.record = s.record }); err != nil {
+		if err := tx.sayAbout(s.origin, s.record, Restored{Code: locales.Code(s.code)}); err != nil {
 			return err
 		}
 	}

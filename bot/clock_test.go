@@ -1,6 +1,7 @@
 package bot_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -68,6 +69,37 @@ func TestAClockThatLeapsErasesNothingAtOnce(t *testing.T) {
 		h.advance(2 * 24 * time.Hour)
 		if h.remains(`bodies`) != 0 {
 			t.Error("not erased when its time had come")
+		}
+	}
+}
+
+// TestAClockThatLeapsKeepsWhatWaitsToBeSaid: it is said when the clock is put right, and given up when a day has passed.
+func TestAClockThatLeapsKeepsWhatWaitsToBeSaid(t *testing.T) {
+	for _, right := range []bool{true, false} {
+		h, _ := share(t, bot.Expires(start.Add(24*time.Hour)))
+		h.advance(150 * time.Minute)
+		h.net.Down("!north", time.Hour)
+		h.say("!room", "ana", "/do share")
+		h.stop()
+		h.clock.jump(48 * time.Hour)
+		h.start()
+		h.advance(23 * time.Hour)
+		h.wantSpoken("!north")
+		if got := h.texts("!room"); len(got) != 1 {
+			t.Fatalf("within a day the origin reads %q", got)
+		}
+		if right {
+			h.stop()
+			h.clock.jump(-71 * time.Hour)
+			h.start()
+			h.advance(2 * time.Hour)
+			h.wantSpoken("!north", "news 1", "news 2")
+			continue
+		}
+		h.advance(2 * time.Hour)
+		h.wantSpoken("!north")
+		if got := h.texts("!room"); len(got) != 2 || !strings.Contains(got[1], "North") {
+			t.Errorf("after a day the origin reads %q", got)
 		}
 	}
 }

@@ -25,6 +25,8 @@ const (
 	longestAlert    = time.Minute // a room that is back after an outage hears soon what rings
 	// waitedFor is how many tries of a call, some four minutes, what stands behind it in a room waits for where a second try shows twice.
 	waitedFor = 8
+	// clockAgain is how often it is looked whether a clock that leapt was put right.
+	clockAgain = 5 * time.Minute
 )
 
 // dispatcher holds what waits in the outbox, without its text, and hands it to the adapters: rooms side by side, one call
@@ -312,9 +314,12 @@ func (d *dispatcher) claim(w *waiting) {
 	})
 }
 
-// errNothing says that a row has nothing to be sent any more, errNotThere that the bot is no longer where it was to be said.
+// errNothing says that a row has nothing to be sent any more, errTooLate that it was to be said before now, errRevoked that who
+// confirmed it may not any more, errNotThere that the bot is no longer where it was to be said.
 var (
 	errNothing  = errors.New("nothing to send")
+	errTooLate  = errors.New("too late to be said")
+	errRevoked  = errors.New("not confirmed any more")
 	errNotThere = errors.New("the bot is not in that room")
 )
 
@@ -333,10 +338,14 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 		return false
 	case errors.Is(err, errNothing):
 		return d.store(w, func(tx *Tx) error { return tx.unsent(w) })
+	case errors.Is(err, errTooLate):
+		return d.expire(w)
+	case errors.Is(err, errRevoked):
+		return d.store(w, func(tx *Tx) error { return tx.revoked(w) })
 	case errors.Is(err, errNotThere):
 		return d.store(w, func(tx *Tx) error { return tx.undeliverable(w, false) })
 	case ours(err):
-		d.later(w)
+		d.later(w, storeAgain)
 		return false
 	default:
 		d.e.log.Error().Err(err).Int64("row", int64(w.id)).Msg("a message cannot be made")
@@ -351,7 +360,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 			query = `UPDATE outbox SET doubt_to = $1 WHERE id = $2`
 		}
 		if err := d.e.Do(d.ctx, "tried", func(tx *Tx) error { return tx.Exec(query, tx.now.UnixMilli(), w.id) }); err != nil {
-			d.later(w)
+			d.later(w, storeAgain)
 			return false
 		}
 	}
@@ -403,17 +412,34 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 // store writes the end of a row.
 func (d *dispatcher) store(w *waiting, do func(*Tx) error) bool {
 	if err := d.e.Do(d.ctx, "set aside", do); err != nil {
-		d.later(w)
+		d.later(w, storeAgain)
 		return false
 	}
 	return true
 }
 
-// later looks at a row again soon: nothing could be read or written, which is no fault of the network's.
-func (d *dispatcher) later(w *waiting) {
+// later looks at a row again after a while, through no fault of the network's: nothing could be read or written, or the clock may be
+// wrong.
+func (d *dispatcher) later(w *waiting, wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	w.retryAt = d.e.clock.Now().Add(storeAgain)
+	w.retryAt = d.e.clock.Now().Add(wait)
+}
+
+// expire ends a row that was to be said before now. After a leap of the clock that is left for when what is past its time is erased,
+// too: if the clock was wrong and is put right, the row is still said.
+func (d *dispatcher) expire(w *waiting) bool {
+	late := false
+	stored := d.store(w, func(tx *Tx) (err error) {
+		if late, err = tx.mayErase(); err != nil || !late {
+			return err
+		}
+		return tx.undeliverable(w, false)
+	})
+	if stored && !late {
+		d.later(w, clockAgain)
+	}
+	return stored && late
 }
 
 // retry sets when a row is tried again: exponential with jitter, or as the network said.
@@ -459,13 +485,13 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 		return out, err
 	}
 	now := d.e.clock.Now()
-	if says.expires != 0 && now.UnixMilli() > says.expires {
-		return out, errNothing
-	}
 	if w.about && w.kind != OutDelete {
 		if hears, err := d.hears(w, room); err != nil || !hears {
 			return out, cmp.Or(err, errNothing)
 		}
+	}
+	if says.expires != 0 && now.UnixMilli() > says.expires {
+		return out, errTooLate
 	}
 	p := says.parcel
 	out.Rings = says.rings
@@ -493,6 +519,10 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 	if p.For != nil {
 		if holds, err := d.holds(p.For); err != nil {
 			return out, err
+		} else if !holds && p.For.Sends {
+			if begun, err := d.begun(w); err != nil || !begun {
+				return out, cmp.Or(err, errRevoked)
+			}
 		} else if !holds {
 			msg = NoLonger{}
 		}
@@ -732,41 +762,6 @@ func (tx *Tx) try(what, of string, do func() error) error {
 	tx.e.log.Error().Str("error", unquoted(err)).Str("of", of).Msg(what)
 	tx.e.countError()
 	return nil
-}
-
-// undeliverable sets a row aside for good and tells the room that it came from, once a record.
-func (tx *Tx) undeliverable(w *waiting, gone bool) error {
-	if err := tx.unsent(w); err != nil {
-		return err
-	}
-	room, err := tx.Room(w.room)
-	if err != nil {
-		return err
-	}
-	if gone && room.Joined {
-		if err := tx.outOf(room); err != nil {
-			return err
-		}
-	}
-	var origin RoomID
-	var record, code string
-	found, err := tx.One(`SELECT o.origin, r.id, r.code FROM outbox o JOIN records r ON r.id = o.record AND r.latest WHERE o.id = $1`, []any{w.id}, &origin, &record, &code)
-	if err == nil && !found {
-		return tx.notReached(w, room)
-	}
-	if err != nil || origin == 0 || origin == w.room {
-		return err
-	}
-	told, err := tx.One(`SELECT 1 FROM outbox WHERE room = $1 AND record = $2 AND key = 'bot.undelivered' LIMIT 1`, []any{origin, record}, new(int))
-	if err != nil || told {
-		return err
-	}
-	chapter, err := tx.Chapter(room.Chapter)
-	if err != nil || chapter == nil {
-		return err
-	}
-	_, err = tx.Post(origin, Undelivered{Code: locales.Code(code), Chapter: chapter.Name}, func(p *post) { p.record = record })
-	return err
 }
 
 // outOf notes that the bot is no longer in a room.

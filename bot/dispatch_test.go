@@ -345,7 +345,7 @@ func TestEditsThatTheNetworkDoesNotAllow(t *testing.T) {
 }
 
 // share gives three rooms: !room of the chapter Home, and two of chapters that hear it. /do share keeps a thing and tells them.
-func share(t *testing.T) (*house, *string) {
+func share(t *testing.T, opts ...bot.PostOption) (*house, *string) {
 	h := live(t)
 	h.room("!north", "nora*")
 	h.room("!south", "sam*")
@@ -367,7 +367,7 @@ func share(t *testing.T) (*house, *string) {
 		}
 		for _, to := range rooms {
 			for _, part := range []string{"news 1", "news 2"} {
-				if _, err := t.Post(to.ID, Said{part}, bot.About(r), bot.Origin(t.Room.ID)); err != nil {
+				if _, err := t.Post(to.ID, Said{part}, append(opts, bot.About(r), bot.Origin(t.Room.ID))...); err != nil {
 					return err
 				}
 			}
@@ -392,6 +392,7 @@ func TestWhatCanNeverBeDeliveredIsToldOnce(t *testing.T) {
 			h.on("left", func(*bot.Turn) error { left++; return nil })
 			tc.spoil(h)
 			h.say("!room", "ana", "/do share")
+			h.advance(10 * time.Second)
 			h.wantSpoken("!south", "news 1", "news 2")
 			got := h.texts("!room")
 			if len(got) != 2 || !strings.Contains(got[1], "North") {
@@ -421,6 +422,40 @@ func TestWhatCanNeverBeDeliveredIsToldOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Chapters that refuse at the same time are named in one message, each once; who refuses later, in a further one.
+func TestEveryChapterThatDoesNotHearIsNamed(t *testing.T) {
+	h, _ := share(t)
+	h.room("!east", "eda*")
+	h.chapter("!east", "East")
+	h.follows("!east", "Home")
+	h.net.Down("!east", time.Hour)
+	for _, room := range []string{"!north", "!south", "!east"} {
+		h.net.Refuse(room, "M_FORBIDDEN", false)
+	}
+	h.say("!room", "ana", "/do share")
+	h.restart()
+	h.advance(2 * time.Hour)
+	got := h.texts("!room")
+	if len(got) != 3 || !strings.Contains(got[1], "North") || !strings.Contains(got[1], "South") || strings.Contains(got[1], "East") {
+		t.Fatalf("the origin reads %q", got)
+	}
+	if !strings.Contains(got[2], "East") || strings.Contains(got[2], "North") || strings.Count(strings.Join(got, ""), "North") != 1 {
+		t.Errorf("the origin reads %q", got)
+	}
+}
+
+// What is too old to be said is said no more, and the room that it came from is told.
+func TestWhatIsTooLateIsToldToTheOrigin(t *testing.T) {
+	h, _ := share(t, bot.Expires(start.Add(24*time.Hour)))
+	h.net.Down("!north", 48*time.Hour)
+	h.say("!room", "ana", "/do share")
+	h.advance(72 * time.Hour)
+	if got := h.texts("!room"); len(got) != 2 || !strings.Contains(got[1], "North") {
+		t.Errorf("the origin reads %q", got)
+	}
+	h.wantSpoken("!north")
 }
 
 func (h *house) chapterOf(tx *bot.Tx, address string) string {

@@ -7,11 +7,13 @@ import (
 
 // Roles are read when something is handled, and again when it leaves: it may have waited for hours.
 
-// entitled is whom an answer in a direct chat may be told: it is about a room that she must still be in.
+// entitled is whom an answer in a direct chat may be told, or who confirmed what others are told: somebody who must still be in the
+// room that it is about.
 type entitled struct {
 	Person    PersonID `json:"p"`
 	Room      RoomID   `json:"r"`
 	Moderator bool     `json:"m,omitempty"` // and moderate
+	Sends     bool     `json:"s,omitempty"` // it is her yes that sends it; see Confirmed
 }
 
 // entitlement is what somebody must still be when she reads an answer; nil where that does not matter, as where everybody in the
@@ -21,6 +23,22 @@ func (t *Turn) entitlement() *entitled {
 		return nil
 	}
 	return &entitled{Person: t.Person.ID, Room: t.Room.ID, Moderator: t.cmd != nil && t.cmd.Who == Moderators && t.Moderator()}
+}
+
+// Confirmed lets a message about a record leave only while who says yes now is still in this turn's room and not ignored there (and
+// moderates it), until a first room was told: then all are, whoever has gone. Who is in danger may be taken out of a room by her friends.
+func (t *Turn) Confirmed(moderator bool) PostOption {
+	return func(p *post) {
+		p.parcel.For = &entitled{Person: t.Person.ID, Room: t.Room.ID, Moderator: moderator, Sends: true}
+	}
+}
+
+// begun is whether another room was told what a row says.
+func (d *dispatcher) begun(w *waiting) (bool, error) {
+	var n int
+	err := d.e.db.QueryRow(d.ctx, `SELECT COUNT(*) FROM outbox w JOIN outbox o ON o.record = w.record AND o.topic = w.topic AND o.origin = w.origin
+		WHERE w.id = $1 AND o.kind = $2 AND o.state = $3`, w.id, string(OutMessage), stateDelivered).Scan(&n)
+	return n > 0, err
 }
 
 // holds is whether she still is it.
@@ -76,18 +94,4 @@ func (d *dispatcher) takenBack(w *waiting) bool {
 		}
 	}
 	return false
-}
-
-// notReached tells the room that a question came from that it cannot be delivered; what came from none is told nobody.
-func (tx *Tx) notReached(w *waiting, room *Room) error {
-	var origin RoomID
-	if _, err := tx.One(`SELECT origin FROM outbox WHERE id = $1 AND record = ''`, []any{w.id}, &origin); err != nil || origin == 0 || origin == w.room || w.kind != OutMessage {
-		return err
-	}
-	chapter, err := tx.Chapter(room.Chapter)
-	if err != nil || chapter == nil {
-		return err
-	}
-	_, err = tx.Post(origin, NotReached{Chapter: chapter.Name})
-	return err
 }

@@ -107,11 +107,16 @@ type (
 	Broken struct{}
 	// Perhaps marks a message that may have been shown before.
 	Perhaps struct{ Message any }
-	// Undelivered tells a room that something it sent cannot reach a chapter.
+	// Undelivered tells a room that something it sent cannot reach a chapter, or several.
 	Undelivered struct {
 		Code    locales.Code
 		Chapter string
+		Others  []string
 	}
+	// NotThere tells who said something in a direct chat that the room that it is for cannot be shown it.
+	NotThere struct{ Code locales.Code }
+	// Revoked tells a room that something was not sent: who confirmed it may not any more.
+	Revoked struct{ Code locales.Code }
 	// Restored tells a room that something it sent may not have reached everybody: the bot comes from a backup.
 	Restored struct{ Code locales.Code }
 	// AskWithdraw asks the author who deleted the message behind a record.
@@ -148,7 +153,7 @@ var engineMessages = []any{
 	Question{}, Numbered{}, Left{}, CannotSkip{}, FirstStep{}, PickOne{}, TextOnly{}, TooLong{}, Empty{}, DidYouMean{}, NotUnderstood{}, Wrong{},
 	Missing{}, NotANumber{}, NotAChoice{}, NoSuchRecord{}, SeveralRecords{}, NoSuchLanguage{}, NoSuchZone{}, NoSuchPerson{}, NoSuchChapter{},
 	NoSuchCommand{}, TooMuch{}, OnlyModerators{}, NeedsChapter{}, CommandOff{}, Stranger{}, WhichRoom{}, RoomName{}, NamelessRoom{},
-	ClearText{}, NotInRoom{}, Unsigned{}, StillSo{}, StillWanted{}, TooMany{}, NotStored{}, NoLonger{}, TakenBack{}, NotReached{}, Joined{}, Broken{}, Perhaps{}, Undelivered{}, Restored{}, AskWithdraw{}, Withdrawn{}, Kept{}, AskedDone{}, Vanishes{}, TypeYes{}, CodeOf{}, ChapterName{}, LanguageName{}, ChoiceName{},
+	ClearText{}, NotInRoom{}, Unsigned{}, StillSo{}, StillWanted{}, TooMany{}, NotStored{}, NoLonger{}, TakenBack{}, NotReached{}, Joined{}, Broken{}, Perhaps{}, Undelivered{}, NotThere{}, Revoked{}, Restored{}, AskWithdraw{}, Withdrawn{}, Kept{}, AskedDone{}, Vanishes{}, TypeYes{}, CodeOf{}, ChapterName{}, LanguageName{}, ChoiceName{},
 }
 
 // Refusal is an error with two voices: what the person reads, and, wrapped, what the operator does.

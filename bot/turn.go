@@ -89,8 +89,12 @@ func (t *Turn) Answer(msg any, opts ...PostOption) (RowID, error) {
 	return row, err
 }
 
-// Say tells the room that this is about, in the room itself. Where it was said in a direct chat, only the room hears.
+// Say tells the room that this is about, in the room itself. Where it was said in a direct chat, only the room hears, and
+// the chat only when the room cannot.
 func (t *Turn) Say(msg any, opts ...PostOption) (RowID, error) {
+	if t.Here.ID != t.Room.ID {
+		opts = append([]PostOption{Origin(t.Here.ID)}, opts...)
+	}
 	return t.Post(t.Room.ID, msg, opts...)
 }
 

@@ -389,7 +389,7 @@ func send(t *bot.Turn, r *bot.Record, b body) error {
 			return err
 		}
 		if _, err := t.Post(room.ID, msg, bot.Rings(), bot.About(r), bot.Topic(topicAnswer, r.ID), bot.Buttons(emojiSeen, emojiHelp),
-			bot.Origin(r.Room), bot.Expires(t.Now().Add(deliverWithin))); err != nil {
+			bot.Origin(r.Room), t.Confirmed(rule(t.Room) == ruleModerators), bot.Expires(t.Now().Add(deliverWithin))); err != nil {
 			return err
 		}
 	}

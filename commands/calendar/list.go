@@ -97,7 +97,7 @@ var cancelDialogue = bot.Dialogue{
 		}
 		said := Cancelled{Code: r.Code(), Summary: e.Summary}
 		if t.Here.ID != r.Room {
-			if _, err := t.Post(r.Room, said, bot.About(r)); err != nil {
+			if _, err := t.Post(r.Room, said, bot.About(r), bot.Origin(t.Here.ID)); err != nil {
 				return err
 			}
 		}
