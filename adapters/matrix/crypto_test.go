@@ -22,12 +22,12 @@ import (
 
 // speaker encrypts as somebody's client does.
 type speaker struct {
-	t       *testing.T
+	t       testing.TB
 	session olm.OutboundGroupSession
 	key     string // as it was before the first message
 }
 
-func newSpeaker(t *testing.T) *speaker {
+func newSpeaker(t testing.TB) *speaker {
 	t.Helper()
 	s, err := olm.NewOutboundGroupSession()
 	if err != nil {

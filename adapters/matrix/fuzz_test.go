@@ -2,7 +2,10 @@ package matrix
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +136,113 @@ func FuzzNobodyIsPinged(f *testing.F) {
 		check(c.Mentions, c.Formatted)
 		if c.New != nil {
 			check(c.New.Mentions, c.New.Formatted)
+		}
+	})
+}
+
+// FuzzDecrypted opens ciphertext that a member made of anything at all, with any relation outside, which homeservers read: what no client
+// would write is passed over, and what belongs to another room says nothing in this one.
+func FuzzDecrypted(f *testing.F) {
+	in := func(kind, content string) string {
+		return fmt.Sprintf(`{"room_id":%q,"type":%s,"content":%s}`, roomID, kind, content)
+	}
+	const reply, thread = `{"m.in_reply_to":{"event_id":"$e1"}}`, `{"rel_type":"m.thread","event_id":"$e1","is_falling_back":true,"m.in_reply_to":{"event_id":"$e2"}}`
+	for _, plain := range []string{
+		in(`"m.room.message"`, `{"msgtype":"m.text","body":"/needs"}`),
+		in(`"m.room.message"`, `{"msgtype":"m.text","body":"* x","m.new_content":{"msgtype":"m.text","body":"x"},"m.relates_to":{"rel_type":"m.replace","event_id":"$e1"}}`),
+		in(`"m.room.message"`, `{"msgtype":"m.text","body":"x","m.relates_to":7}`), in(`"m.room.message"`, `{"msgtype":"m.text","body":"x","m.relates_to":[{"rel_type":{}}]}`),
+		in(`"m.room.message"`, `{"msgtype":7,"body":{},"m.mentions":"@ana:example.org"}`), in(`"m.room.message"`, `null`), in(`"m.room.message"`, `[]`), in(`"m.room.message"`, `"x"`),
+		in(`"m.reaction"`, `{"m.relates_to":{"rel_type":"m.annotation","event_id":"$e1","key":"✅"}}`), in(`"m.reaction"`, `{"m.relates_to":{"rel_type":"m.annotation","event_id":7,"key":[]}}`),
+		in(`"m.room.redaction"`, `{"redacts":"$e1"}`), in(`"m.room.encrypted"`, `{"algorithm":"m.megolm.v1.aes-sha2"}`), in(`"m.sticker"`, `{"body":"x","url":7}`),
+		in(`7`, `{"msgtype":"m.text","body":"x"}`), in(`{}`, `{}`), in(`null`, `{}`), in(`""`, `{}`), in(`"m.room.member"`, `{"membership":"ban"}`),
+		`{"room_id":"!other:example.org","type":"m.room.message","content":{"msgtype":"m.text","body":"elsewhere"}}`,
+		`{"room_id":7,"type":"m.room.message","content":{"msgtype":"m.text","body":"x"}}`, `{"room_id":["` + roomID + `"]}`,
+		`{"room_id":"` + roomID + `","state_key":"","type":"m.room.name","content":{"name":"x"}}`, `{"room_id":"` + roomID + `","state_key":7}`,
+		`{"type":"m.room.message","content":{"msgtype":"m.text","body":"nowhere"}}`, `{}`, `null`, `[]`, `7`, ``, `{`, "\x00\xff",
+	} {
+		for _, relation := range []string{`null`, `7`, `[]`, `{}`, `{"rel_type":7,"event_id":{}}`, reply, thread} {
+			f.Add(plain, relation)
+		}
+	}
+	a := newAccount(f, newHomeserver(f)).open()
+	f.Cleanup(func() { a.Close() })
+	s := newSpeaker(f)
+	s.hands(a)
+	if err := a.store.putRoom(f.Context(), &room{ID: roomID, Membership: joined, Encrypted: true}); err != nil {
+		f.Fatal(err)
+	}
+	n := 0
+	f.Fuzz(func(t *testing.T, plain, relation string) {
+		if plain == "" || !json.Valid([]byte(relation)) {
+			return // nothing is not encrypted, and the homeserver writes JSON
+		}
+		n++
+		s.t = t
+		evt := strings.Replace(s.encrypts(plain), `"content":{`, `"content":{"m.relates_to":`+relation+`,`, 1)
+		var resp response
+		if err := json.Unmarshal([]byte(fmt.Sprintf(`{"next_batch":"s%d",%s`, n, strings.TrimPrefix(inRoom(nil, []string{evt}), "{"))), &resp); err != nil {
+			t.Fatal(err)
+		}
+		b, _, err := a.read(t.Context(), newInbox(), &resp, "s0", false)
+		if err != nil {
+			t.Fatalf("%s, %s: %v", plain, relation, err)
+		}
+		var envelope struct {
+			Room string `json:"room_id"`
+		}
+		_ = json.Unmarshal([]byte(plain), &envelope)
+		for _, got := range b.in {
+			if !got.Encrypted || got.Person != ana || got.ID == "" || got.Kind == bot.KindDeletion || envelope.Room != roomID {
+				t.Errorf("%s, %s became %+v", plain, relation, got)
+			}
+		}
+		if err := a.commit(t.Context(), b, resp.NextBatch); err != nil {
+			t.Fatalf("%s, %s: it cannot be stored: %v", plain, relation, err)
+		}
+	})
+}
+
+// answering gives every request the same answer.
+type answering struct{ answer *http.Response }
+
+func (a answering) RoundTrip(*http.Request) (*http.Response, error) { return a.answer, nil }
+
+// FuzzRefusal reads what a homeserver, or what stands before it, may write when it says no: the bot waits for a time that has an end, and
+// the log quotes nothing of it.
+func FuzzRefusal(f *testing.F) {
+	for _, body := range []string{
+		`{"errcode":"M_LIMIT_EXCEEDED","error":"Too Many Requests","retry_after_ms":2000}`, `{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":-1}`, `{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":"2000"}`,
+		`{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":1e300}`, `{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":0.1}`, `{"errcode":7}`, `{"errcode":"@ana:example.org said !no"}`, `{"error":{}}`,
+		`{"errcode":"M_UNKNOWN_TOKEN","soft_logout":true}`, `{"errcode":"M_UNKNOWN_TOKEN","soft_logout":"yes"}`, `{"errcode":"M_FORBIDDEN"}`, `null`, `[]`, `7`, ``, `<html>@ana</html>`, `{`,
+	} {
+		for _, after := range []string{"", "1", "-1", "99999999999999999999", "86401", "Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "soon"} {
+			f.Add(uint16(29), body, after)
+			f.Add(uint16(len(body)), body, after)
+		}
+	}
+	f.Fuzz(func(t *testing.T, code uint16, body, after string) {
+		answer := &http.Response{StatusCode: 400 + int(code)%200, Header: http.Header{"Retry-After": {after}, "Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}
+		cli, err := newClient("https://matrix.example", &http.Client{Transport: answering{answer}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = cli.Whoami(t.Context())
+		if err == nil {
+			t.Fatalf("%d %q is no error", answer.StatusCode, body)
+		}
+		loggedOut(err)
+		softLogout(err)
+		if wait := retryAfter(err); wait < 0 || wait > 24*time.Hour {
+			t.Errorf("%q, %q: waits for %v", body, after, wait)
+		}
+		var se *bot.SendError
+		switch err := sendError(err); {
+		case !errors.As(err, &se):
+			t.Errorf("%q became %v", body, err)
+		case se.After < 0 || se.After > 25*time.Hour, se.Gone && !se.Permanent, se.Permanent && se.Account:
+			t.Errorf("%d %q, %q became %+v", answer.StatusCode, body, after, se)
+		case strings.ContainsAny(se.Error(), "@!$<"), len(se.Error()) > 200:
+			t.Errorf("the log would hold %q", se.Error())
 		}
 	})
 }
