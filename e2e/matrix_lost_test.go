@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"starling/e2e/lab"
@@ -178,6 +182,87 @@ func TestABotThatLostItsLoginComesBack(t *testing.T) {
 		}
 		back(t)
 	})
+}
+
+// Where only its token has ended (soft_logout), the bot's device goes on: neither a recovery key nor a new device is needed.
+func TestABotWhoseTokenEndedKeepsItsDevice(t *testing.T) {
+	server := lab.StartDendrite(t)
+	humans := lab.StartHumans(t, server)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*lab.Patience)
+	defer cancel()
+	id, err := server.Register(ctx, "starling", botPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, end := endsTokens(t, server.URL)
+	bot, err := lab.NewStarling(ctx, t.TempDir(), lab.BotConfig{URL: address, User: id, Password: botPassword, Invite: []string{":" + lab.ServerName}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bot.Run(t)
+	ana := humans.Join(t, "ana", lab.Options{OnlySigned: true})
+	room := ana.CreateRoom(lab.Room{Name: "Barcelona", Invite: []string{bot.ID}})
+	ana.WaitMember(room, bot.ID, "join")
+	ana.Wait(lab.Want{Room: room, From: bot.ID})
+	before := ana.Trust(bot.ID)
+	end()
+	ana.Say(room, "its long poll ends") // and the next one meets the end of the token
+	if code, last := bot.WaitEnd(t); code != 78 || !strings.Contains(last, "starling matrix login") {
+		t.Errorf("the bot ends with exit code %d and %q", code, last)
+	}
+	if err := os.Remove(filepath.Join(bot.Dir, "var", "matrix-recovery-key.txt")); err != nil {
+		t.Fatal(err)
+	}
+	meanwhile := ana.Say(room, "/starling")
+	if out, err := bot.Command(ctx, botPassword+"\n", "matrix", "login"); err != nil {
+		t.Fatal(err, out)
+	}
+	if err := bot.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if m := ana.Wait(lab.Want{Room: room, From: bot.ID, ReplyTo: meanwhile}); m.Shield != "none" {
+		t.Errorf("what she asked meanwhile is answered by %s", m)
+	}
+	after := ana.Trust(bot.ID)
+	if len(before.Devices) != 1 || len(after.Devices) != 1 || after.Devices[0] != before.Devices[0] {
+		t.Errorf("the bot's devices were %+v and are %+v", before, after)
+	}
+}
+
+// endsTokens stands before a homeserver. When end is called, the tokens that were used until then have ended.
+func endsTokens(t *testing.T, behind string) (address string, end func()) {
+	t.Helper()
+	to, err := url.Parse(behind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	ended := map[string]bool{} // false: in use
+	through := httputil.NewSingleHostReverseProxy(to)
+	through.ErrorHandler = func(http.ResponseWriter, *http.Request, error) {} // who asked is gone
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token := r.Header.Get("Authorization")
+		mu.Lock()
+		over := ended[token]
+		if token != "" {
+			ended[token] = over
+		}
+		mu.Unlock()
+		if over {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"errcode":"M_UNKNOWN_TOKEN","soft_logout":true}`)
+			return
+		}
+		through.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for token := range ended {
+			ended[token] = true
+		}
+	}
 }
 
 // session is an account, logged in with a client of the test's own.
