@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"bytes"
 	"cmp"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -54,6 +56,7 @@ func TestMatrix(t *testing.T) {
 	}
 	t.Run("all that it ever said", func(t *testing.T) { manners(t, s.in(t)) })
 	t.Run("its log", func(t *testing.T) { log(t, s) })
+	t.Run("its files", func(t *testing.T) { rest(t, s) })
 }
 
 // scene is one homeserver with the bot and its people.
@@ -253,6 +256,45 @@ func log(t *testing.T, s *scene) {
 		}
 	}
 }
+
+// rest looks for anything that was said, or what anybody and any room is called, in the files of both databases. The ids of people, rooms,
+// events and devices stand in crypto.db as the homeserver knows them: the library's tables are keyed by them.
+func rest(t *testing.T, s *scene) {
+	files, err := filepath.Glob(filepath.Join(s.bot.Dir, "var", "*.db*"))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("the files are %v: %v", files, err)
+	}
+	devices, looked := s.humans.Devices(), 0
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data = zone.ReplaceAll(data, nil)
+		for _, one := range s.humans.Known() {
+			one = strings.TrimSpace(one)
+			// Shorter ones could stand by chance in what is sealed.
+			if len(one) < 6 || networkID.MatchString(one) || slices.Contains(devices, one) || own[one] {
+				continue
+			}
+			looked++
+			if at := bytes.Index(data, []byte(one)); at >= 0 {
+				t.Errorf("%s holds %q: …%q…", filepath.Base(file), one, data[max(0, at-40):min(len(data), at+len(one)+20)])
+			}
+		}
+	}
+	if looked < 400 {
+		t.Errorf("only %d texts were looked for", looked)
+	}
+}
+
+// networkID is how the ids of people, rooms and events look on Matrix, zone is a time zone, and own are words that people typed and that are
+// the program's, as keys of what it stores.
+var (
+	networkID = regexp.MustCompile(`^[@!$]\S+$`)
+	zone      = regexp.MustCompile(`(?:Africa|America|Asia|Australia|Europe|Pacific)/[A-Za-z_/]+`)
+	own       = map[string]bool{"cancel": true}
+)
 
 // ordinary words stand in a log anyway.
 var ordinary = map[string]bool{"starling": true, "localhost": true, "matrix": true, "alert": true, "handed": true}

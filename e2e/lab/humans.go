@@ -18,8 +18,9 @@ type Humans struct {
 	*script
 	server *Dendrite
 
-	mu    sync.Mutex // guards known
-	known []string
+	mu      sync.Mutex // guards what follows
+	known   []string
+	devices []string
 }
 
 // Known lists what people's clients know and a log must not: every text that was sent, and the ids of people, rooms and
@@ -28,6 +29,13 @@ func (h *Humans) Known() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.known)
+}
+
+// Devices are the ids of all devices that people have had, which Known lists, too.
+func (h *Humans) Devices() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.devices)
 }
 
 func (h *Humans) note(known ...string) {
@@ -109,6 +117,9 @@ func (h *Humans) LogIn(ctx context.Context, user, password string, options Optio
 	if err != nil {
 		return nil, fmt.Errorf("%s logs in: %w", user, err)
 	}
+	h.mu.Lock()
+	h.devices = append(h.devices, me.Device)
+	h.mu.Unlock()
 	h.note(me.ID, me.Device, user)
 	return &Person{Name: user, ID: me.ID, Device: me.Device, humans: h}, nil
 }
