@@ -19,10 +19,10 @@ func TestANewSafetyNumberIsAskedForAndAnUnlinkedAccountLinkedAgain(t *testing.T)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	signal := lab.StartSignal(t)
-	phone, ana, luc := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc")
+	phone, ana, luc, eva := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc"), signal.Join(t, "eva")
 	daemon := signal.BotDaemon(t, phone)
 	starling := daemon.StartStarling(t, "trust = \"ask\"\n", ana)
-	group := ana.CreateGroup(lab.SignalGroup{Title: "Lille", Members: []*lab.Phone{luc}})
+	group := ana.CreateGroup(lab.SignalGroup{Title: "Lille", Members: []*lab.Phone{luc, eva}})
 	ana.Invite(group, phone)
 	ana.Wait(lab.Hears{Group: group, Contains: []string{"1 English"}})
 	hears := func(p *lab.Phone, want lab.Hears) lab.Heard {
@@ -61,6 +61,15 @@ func TestANewSafetyNumberIsAskedForAndAnUnlinkedAccountLinkedAgain(t *testing.T)
 				t.Fatal("after the yes the new phone hears nothing")
 			}
 		}
+	})
+
+	t.Run("a new safety number that speaks first", func(t *testing.T) {
+		mark := ana.Mark()
+		hears(eva, lab.Hears{Quotes: eva.Say(group, "/needs list")})
+		eva.Reinstall()
+		said := eva.Say(group, "/room") // signal-cli keeps it until somebody has said yes, and for a minute more
+		ana.React(group, hears(ana, lab.Hears{After: mark, Contains: []string{"new safety number", "✅"}}), "✅")
+		eva.In(t).Wait(lab.Hears{Group: group, Quotes: said})
 	})
 
 	t.Run("unlinked", func(t *testing.T) {

@@ -109,6 +109,9 @@ func TestTheBotSitsInASignalGroup(t *testing.T) {
 		if st := starling.WaitIdle(t); st.Errors != 0 {
 			t.Errorf("the bot stumbled: %+v", st)
 		}
+		if left, err := daemon.Attachments(); err != nil || len(left) > 0 {
+			t.Errorf("what came attached still lies there: %q, %v", left, err)
+		}
 	})
 
 	t.Run("a timer caps what is kept", func(t *testing.T) {

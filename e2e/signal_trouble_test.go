@@ -15,10 +15,10 @@ func TestANewPhoneAndAnOutageLoseNothing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	signal := lab.StartSignal(t)
-	phone, ana, luc := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc")
+	phone, ana, luc, eva := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc"), signal.Join(t, "eva")
 	daemon := signal.BotDaemon(t, phone)
 	starling := daemon.StartStarling(t, "", ana)
-	group := ana.CreateGroup(lab.SignalGroup{Title: "Lille", Members: []*lab.Phone{luc}})
+	group := ana.CreateGroup(lab.SignalGroup{Title: "Lille", Members: []*lab.Phone{luc, eva}})
 	ana.Invite(group, phone)
 	ana.Wait(lab.Hears{Group: group, Contains: []string{"1 English"}})
 	hears := func(t *testing.T, p *lab.Phone, want lab.Hears) {
@@ -36,6 +36,20 @@ func TestANewPhoneAndAnOutageLoseNothing(t *testing.T) {
 		hears(t, ana, lab.Hears{Quotes: ana.Say(group, "/needs list")})
 		hears(t, ana, lab.Hears{After: mark, Contains: []string{"safety number has changed"}})
 		hears(t, luc, lab.Hears{Quotes: luc.Say(group, "/needs list")})
+	})
+
+	t.Run("a new safety number that speaks first", func(t *testing.T) {
+		mark := ana.Mark()
+		hears(t, eva, lab.Hears{Quotes: eva.Say(group, "/needs list")})
+		eva.Reinstall()
+		asked := eva.Say(group, "/room") // signal-cli keeps it until the number is taken, and for a minute more
+		hears(t, ana, lab.Hears{After: mark, Contains: []string{"safety number has changed"}})
+		eva.In(t).Wait(lab.Hears{Group: group, Quotes: asked})
+	})
+
+	t.Run("a story that deafens signal-cli", func(t *testing.T) {
+		luc.Send(lab.Letter{Group: group, Kind: "deadlyStory", Text: "our story"})
+		hears(t, ana, lab.Hears{Quotes: ana.Say(group, "/needs list")})
 	})
 
 	t.Run("the server is away", func(t *testing.T) {

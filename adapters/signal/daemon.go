@@ -29,9 +29,11 @@ type daemon struct {
 	cfg    Config
 	manual bool // it receives nothing, so that what waits at Signal goes on waiting for the bot
 
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	over chan struct{} // closed when cmd has ended
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	over   chan struct{} // closed when cmd has ended
+	worn   chan struct{} // closed when cmd has to be started afresh
+	afresh func()        // closes worn
 }
 
 func newDaemon(cfg Config) *daemon { return &daemon{cfg: cfg} }
@@ -85,6 +87,9 @@ func (d *daemon) start() (over <-chan struct{}, err error) {
 			return d.over, nil
 		}
 	}
+	if !d.manual {
+		d.sweep()
+	}
 	socket := filepath.Join(d.cfg.StateDir, socketFile)
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -102,7 +107,8 @@ func (d *daemon) start() (over <-chan struct{}, err error) {
 	if d.manual {
 		mode = "manual"
 	}
-	args = append(args, "daemon", "--socket", "./"+socketFile, "--no-receive-stdout", "--receive-mode", mode)
+	// Stories are nobody's business, and signal-cli (0.13.19) stops receiving at one without a background.
+	args = append(args, "daemon", "--socket", "./"+socketFile, "--no-receive-stdout", "--receive-mode", mode, "--ignore-stories")
 	d.cmd = exec.Command(d.cfg.Command, args...)
 	d.cmd.Dir = d.cfg.StateDir // so that the socket's name is short
 	if filepath.Base(d.cfg.Command) != d.cfg.Command {
@@ -111,7 +117,9 @@ func (d *daemon) start() (over <-chan struct{}, err error) {
 		}
 		d.cmd.Err = nil
 	}
-	d.cmd.Stdout, d.cmd.Stderr = io.Discard, io.Discard // its complaints name people
+	worn := make(chan struct{})
+	d.worn, d.afresh = worn, sync.OnceFunc(func() { close(worn) })
+	d.cmd.Stdout, d.cmd.Stderr = io.Discard, &complaints{deaf: d.afresh}
 	d.cmd.SysProcAttr = orphanless()
 	cmd, ended, started := d.cmd, make(chan struct{}), make(chan error)
 	go func() {
@@ -132,14 +140,58 @@ func (d *daemon) start() (over <-chan struct{}, err error) {
 	return ended, nil
 }
 
+// deafened begins the line with which Java says that signal-cli's receiving has died. Calls go on being answered, and to attach anew
+// does not help.
+const deafened = `Exception in thread "receive-`
+
+// complaints looks for that in what signal-cli says on standard error; nothing of it is kept, for it names people.
+type complaints struct {
+	line []byte // its beginning
+	deaf func()
+}
+
+func (c *complaints) Write(b []byte) (int, error) {
+	for _, octet := range b {
+		switch {
+		case octet == '\n':
+			c.line = c.line[:0]
+		case len(c.line) < len(deafened):
+			if c.line = append(c.line, octet); string(c.line) == deafened {
+				c.deaf()
+			}
+		}
+	}
+	return len(b), nil
+}
+
+// wearsOut is closed when the daemon that runs has to be started afresh; wear says that it has to.
+func (d *daemon) wearsOut() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.worn
+}
+
+func (d *daemon) wear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cmd != nil {
+		d.afresh()
+	}
+}
+
 // stop ends the daemon, by force if it does not listen.
-func (d *daemon) stop() {
+func (d *daemon) stop() { d.end(syscall.SIGTERM) }
+
+// kill ends it at once: asked to end, it may still look at what it kept, and tell it nobody.
+func (d *daemon) kill() { d.end(syscall.SIGKILL) }
+
+func (d *daemon) end(how syscall.Signal) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.cmd == nil {
 		return
 	}
-	_ = d.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	_ = d.cmd.Process.Signal(how) // it may have ended
 	late := time.NewTimer(stopFor)
 	defer late.Stop()
 	select {

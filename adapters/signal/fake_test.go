@@ -45,6 +45,8 @@ func inGroup(method string, _ map[string]any) (json.RawMessage, error) {
 		return json.RawMessage(`[{"number":"` + own + `"}]`), nil
 	case "listGroups":
 		return json.RawMessage(`[{"id":"` + groupID + `","name":"Barcelona","isMember":true,"members":[{"uuid":"` + ana + `","number":"` + anaCall + `"},{"uuid":"` + luc + `"},{"uuid":"` + me + `"}],"admins":[{"uuid":"` + ana + `"}]}]`), nil
+	case "listIdentities":
+		return json.RawMessage(`[{"trustLevel":"UNTRUSTED"}]`), nil
 	case "getAttachment":
 		return json.RawMessage(`{"data":"d2hvbGU="}`), nil
 	case "listContacts":

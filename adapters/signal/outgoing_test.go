@@ -148,8 +148,9 @@ func TestAPersonIsNamedOnlyWhereSheHasWritten(t *testing.T) {
 		{"in another group", ana, "ProtocolInvalidMessageException", `,"dataMessage":{"groupInfo":{"groupId":"e"}}`, []string{`e signal.UnreadableHere{Name:""}`}},
 		{"in a group that is not ours", ana, "ProtocolInvalidMessageException", `,"dataMessage":{"groupInfo":{"groupId":"x"}}`, nil},
 		{"a new number", ana, "UntrustedIdentityException", "", []string{
-			`a signal.NewNumber{Name:""}`, `b signal.NewNumber{Name:""}`, `c signal.NewNumber{Name:""}`, `d signal.NewNumber{Name:"ana"}`, `e signal.NewNumber{Name:""}`}},
-		{"a new number in a group", ana, "UntrustedIdentityException", `,"dataMessage":{"groupInfo":{"groupId":"d"}}`, []string{`d signal.NewNumber{Name:"ana"}`}},
+			`a signal.NewNumber{Name:""}`, `b signal.NewNumber{Name:""}`, `c signal.NewNumber{Name:""}`, `d signal.NewNumber{Name:"ana"}`, `e signal.NewNumber{Name:""}`,
+			`a signal.WriteAgain{Name:""}`, `b signal.WriteAgain{Name:""}`, `c signal.WriteAgain{Name:""}`, `d signal.WriteAgain{Name:"ana"}`, `e signal.WriteAgain{Name:""}`}},
+		{"a new number in a group", ana, "UntrustedIdentityException", `,"dataMessage":{"groupInfo":{"groupId":"d"}}`, []string{`d signal.NewNumber{Name:"ana"}`, `d signal.WriteAgain{Name:"ana"}`}},
 	} {
 		bubble(t, c.name, func(t *testing.T) {
 			e.took()
@@ -164,6 +165,7 @@ func TestAPersonIsNamedOnlyWhereSheHasWritten(t *testing.T) {
 				}
 			}
 			slices.Sort(got)
+			slices.Sort(c.want)
 			if d := cmp.Diff(c.want, got); d != "" {
 				t.Errorf("(-want +got)\n%s", d)
 			}

@@ -16,9 +16,12 @@ const (
 	checkEvery = 30 * time.Second
 	checkFor   = 20 * time.Second
 	// quietFor is how long nothing at all may come in after something went out (receipts alone make a sound), idleFor how long
-	// without: then the bot attaches anew, for signal-cli's receiving can end while everything else goes on.
-	quietFor = 10 * time.Minute
-	idleFor  = 2 * time.Hour
+	// without: signal-cli's receiving can end while everything else goes on. Nothing that an account could send comes back to the
+	// device that sent it, so there is no better sign where signal-cli does not say it. To be wrong costs a start of signal-cli; one that
+	// is not ours is only attached to anew, which may lose what comes just then, so it is given foreignly times as long.
+	quietFor  = 3 * time.Minute
+	idleFor   = 30 * time.Minute
+	foreignly = 4
 	// downFor is how long signal-cli may be away until operators are told.
 	downFor = 5 * time.Minute
 )
@@ -46,6 +49,12 @@ func (a *Adapter) Run(ctx context.Context, in bot.Inbox) error {
 		}
 		if since.IsZero() {
 			since = began
+		}
+		if a.daemon != nil && isClosed(a.daemon.wearsOut()) {
+			a.daemon.kill()
+			a.log.Info().Msg("signal-cli is started afresh")
+			wait(ctx, pause.NextBackOff())
+			continue
 		}
 		a.log.Warn().Err(err).Msg("No link to signal-cli")
 		a.mu.Lock()
@@ -115,12 +124,16 @@ func (a *Adapter) session(ctx context.Context) error {
 	}
 }
 
-// takeSafely takes one message in; what cannot be done because signal-cli refused is logged, for it would be refused again.
+// takeSafely takes one message in; what cannot be done because signal-cli refused is logged, for it would be refused again. Where
+// signal-cli has gone meanwhile, what it told before may need nothing of it.
 func (a *Adapter) takeSafely(ctx context.Context, raw json.RawMessage) error {
 	err := a.take(ctx, raw)
+	if a.daemon != nil {
+		a.daemon.forget(raw)
+	}
 	var refused *rpcError
-	if errors.As(err, &refused) {
-		a.log.Warn().Err(err).Msg("signal-cli refused what a message needed")
+	if errors.As(err, &refused) || errors.Is(err, errDown) || errors.Is(err, errUnasked) {
+		a.log.Warn().Err(err).Msg("signal-cli did not give what a message needed")
 		return nil
 	}
 	return err
@@ -188,9 +201,16 @@ func (a *Adapter) hasAccount(ctx context.Context) (bool, error) {
 func (a *Adapter) watch(ctx context.Context, l link, end context.CancelCauseFunc) {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
+	var worn <-chan struct{}
+	if a.daemon != nil {
+		worn = a.daemon.wearsOut()
+	}
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case <-worn:
+			a.retire()
 			return
 		case <-tick.C:
 		}
@@ -207,6 +227,10 @@ func (a *Adapter) watch(ctx context.Context, l link, end context.CancelCauseFunc
 			end(errUnlinked)
 			return
 		}
+		if a.deaf() && a.daemon != nil {
+			a.daemon.wear()
+			continue
+		}
 		if a.deaf() {
 			end(errors.New("signal-cli has told nothing for long; attaching anew"))
 			return
@@ -222,11 +246,35 @@ func (a *Adapter) watch(ctx context.Context, l link, end context.CancelCauseFunc
 	}
 }
 
+// retire ends the bot's own signal-cli: calls under way end first, and what it told is still taken in, for the link is not closed from
+// here.
+func (a *Adapter) retire() {
+	late := time.AfterFunc(stopFor, a.daemon.kill) // a call that hangs holds nothing up
+	a.calling.Lock()
+	defer a.calling.Unlock()
+	if late.Stop() {
+		a.daemon.kill()
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // deaf is whether signal-cli may have stopped receiving.
 func (a *Adapter) deaf() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return time.Since(a.spoke) > idleFor || a.sent.After(a.spoke) && time.Since(a.sent) > quietFor
+	quiet, idle := quietFor, idleFor
+	if a.daemon == nil {
+		quiet, idle = foreignly*quiet, foreignly*idle
+	}
+	return time.Since(a.spoke) > idle || a.sent.After(a.spoke) && time.Since(a.sent) > quiet
 }
 
 func (a *Adapter) heard() {

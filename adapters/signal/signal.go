@@ -62,6 +62,8 @@ type Adapter struct {
 	hash   func(string) string
 	daemon *daemon
 
+	calling sync.RWMutex // held while a call is under way, and by who waits for all of them
+
 	mu      sync.Mutex
 	inbox   bot.Inbox
 	up      chan struct{} // closed while there is a link
@@ -70,9 +72,11 @@ type Adapter struct {
 	groups  map[string]*group // those in which the bot is, by id
 	rooms   map[string]bool   // what the engine knows the bot to be in, direct chats included
 	timers  map[string]time.Duration
-	names   map[string]string  // what people call themselves, by UUID
-	wrote   map[[2]string]bool // who has written in which group since the start: room, person
-	undone  map[string]string  // invitations that could not be answered yet: group → who invited
+	names   map[string]string    // what people call themselves, by UUID
+	wrote   map[[2]string]bool   // who has written in which group since the start: room, person
+	undone  map[string]string    // invitations that could not be answered yet: group → who invited
+	held    map[string][]string  // of whom signal-cli keeps what it does not tell before her new safety number is taken, and who is told
+	brought map[string]time.Time // when signal-cli was last started afresh for that, by whose
 	report  bot.Report
 	sent    time.Time // of the last message that left
 	spoke   time.Time // when signal-cli last told anything
@@ -94,7 +98,8 @@ func New(cfg Config) (*Adapter, error) {
 		return nil, errors.New("no Signal account is configured: set [signal] account")
 	}
 	a := &Adapter{cfg: cfg, log: cfg.Log, hash: processHash(), up: make(chan struct{}),
-		groups: map[string]*group{}, rooms: map[string]bool{}, timers: map[string]time.Duration{}, names: map[string]string{}, wrote: map[[2]string]bool{}, undone: map[string]string{}}
+		groups: map[string]*group{}, rooms: map[string]bool{}, timers: map[string]time.Duration{}, names: map[string]string{}, wrote: map[[2]string]bool{}, undone: map[string]string{},
+		held: map[string][]string{}, brought: map[string]time.Time{}}
 	if cfg.Address == "" {
 		a.daemon = newDaemon(cfg)
 	}
@@ -155,6 +160,8 @@ func (a *Adapter) ask(ctx context.Context, l link, method string, params map[str
 		params = map[string]any{}
 	}
 	params["account"] = a.cfg.Account
+	a.calling.RLock()
+	defer a.calling.RUnlock()
 	return l.call(ctx, method, params, out)
 }
 

@@ -68,7 +68,7 @@ func (a *Adapter) read(ctx context.Context, out bot.Outgoing, results []sendResu
 		}
 	}
 	for _, person := range changed {
-		a.identityChanged(ctx, out.Room, person)
+		a.identityChanged(ctx, person, out.Room)
 	}
 	var limited error
 	if count["RATE_LIMIT_FAILURE"]+count["PROOF_REQUIRED_FAILURE"] > 0 {
@@ -278,29 +278,81 @@ type trusted struct {
 	Person string `json:"person"`
 }
 
-// identityChanged does with a new safety number what the configuration says.
-func (a *Adapter) identityChanged(ctx context.Context, room, person string) {
+// identityChanged does with a new safety number what the configuration says, and tells the rooms concerned.
+func (a *Adapter) identityChanged(ctx context.Context, person string, rooms ...string) {
 	if !IsPerson(person) {
 		return
 	}
-	if a.cfg.Trust == TrustAsk {
-		payload, err := json.Marshal(trusted{person})
-		if err != nil {
+	payload, err := json.Marshal(trusted{person})
+	if err != nil {
+		return
+	}
+	if a.cfg.Trust != TrustAsk {
+		if err := a.trust(ctx, person); err != nil {
+			a.log.Warn().Err(err).Str("person", a.hash(person)).Msg("A new safety number could not be taken")
 			return
 		}
-		a.tellSoon(ctx, room, &bot.Notice{Message: MayTrust{Name: a.nameIn(room, person)}, Key: "identity " + person, Again: day,
-			Ask: &bot.Ask{Kind: jobTrust, Payload: payload}})
-		return
 	}
-	if err := a.trust(ctx, person); err != nil {
-		a.log.Warn().Err(err).Str("person", a.hash(person)).Msg("A new safety number could not be taken")
-		return
+	for _, room := range rooms {
+		n := &bot.Notice{Message: NewNumber{Name: a.nameIn(room, person)}, Key: "identity " + person, Again: day}
+		if a.cfg.Trust == TrustAsk {
+			n.Message, n.Ask = MayTrust{Name: a.nameIn(room, person)}, &bot.Ask{Kind: jobTrust, Payload: payload}
+		}
+		a.tellSoon(ctx, room, n)
 	}
-	a.tellSoon(ctx, room, &bot.Notice{Message: NewNumber{Name: a.nameIn(room, person)}, Key: "identity " + person, Again: day})
 }
 
+// trust takes somebody's new safety number, and sees to what signal-cli keeps of hers. It would tell that when something else comes or
+// when it is started: to attach anew would lose it.
 func (a *Adapter) trust(ctx context.Context, person string) error {
-	return a.call(ctx, "trust", map[string]any{"recipient": person, "trustAllKnownKeys": true}, nil)
+	if err := a.call(ctx, "trust", map[string]any{"recipient": person, "trustAllKnownKeys": true}, nil); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	rooms, held := a.held[person]
+	own := a.daemon != nil && time.Since(a.brought[person]) > time.Hour // who changes it again and again stops nobody
+	delete(a.held, person)
+	if held && own {
+		a.brought[person] = time.Now()
+	}
+	a.mu.Unlock()
+	switch {
+	case held && own:
+		a.daemon.wear()
+	case held:
+		for _, room := range rooms {
+			a.tellSoon(ctx, room, &bot.Notice{Message: WriteAgain{Name: a.nameIn(room, person)}, Key: "again " + person, Again: time.Hour})
+		}
+	}
+	return nil
+}
+
+// showsUp waits until signal-cli knows somebody's new key, which it fetches after it has told of it: to trust her before is to trust the
+// old one.
+func (a *Adapter) showsUp(ctx context.Context, person string) {
+	ctx, cancel := context.WithTimeout(ctx, checkFor)
+	defer cancel()
+	for {
+		var known []struct {
+			Trust string `json:"trustLevel"`
+		}
+		err := a.call(ctx, "listIdentities", map[string]any{"number": person}, &known)
+		for _, k := range known {
+			if k.Trust == "UNTRUSTED" {
+				return
+			}
+		}
+		if err != nil || !wait(ctx, 200*time.Millisecond) {
+			return
+		}
+	}
+}
+
+// hold notes that signal-cli keeps something of somebody's, in one of these rooms.
+func (a *Adapter) hold(person string, rooms []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.held[person] = rooms
 }
 
 // RunJob implements bot.JobRunner.
@@ -323,10 +375,15 @@ func (a *Adapter) unreadable(ctx context.Context, e *envelope, kind string) erro
 		rooms = slices.DeleteFunc(rooms, func(r string) bool { return r != e.Data.Group.ID })
 	}
 	if strings.Contains(kind, "UntrustedIdentity") {
-		// signal-cli keeps the message, and tells it once the number is trusted.
-		for _, room := range rooms {
-			a.identityChanged(ctx, room, e.SourceUUID)
+		// signal-cli keeps the message until the number is trusted.
+		if a.knows(e.SourceUUID) && a.cfg.Trust != TrustAsk { // nothing gets to her that could ask
+			rooms = append(rooms, e.SourceUUID)
 		}
+		a.hold(e.SourceUUID, rooms)
+		go func() {
+			a.showsUp(ctx, e.SourceUUID)
+			a.identityChanged(ctx, e.SourceUUID, rooms...)
+		}()
 		return nil
 	}
 	if strings.Contains(kind, "Duplicate") {

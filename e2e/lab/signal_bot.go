@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,7 +21,19 @@ func (d *SignalDaemon) Config(more string, invite ...*Phone) string {
 	for _, p := range invite {
 		allowed = append(allowed, fmt.Sprintf("%q", p.ID))
 	}
-	return fmt.Sprintf("[signal]\naccount = %q\ncommand = %q\ninvite = [%s]\n%s", d.Number, d.Program, strings.Join(allowed, ", "), more)
+	return fmt.Sprintf("[signal]\naccount = %q\ncommand = %q\ndata = %q\ninvite = [%s]\n%s", d.Number, d.Program, d.data(), strings.Join(allowed, ", "), more)
+}
+
+// data is where signal-cli keeps the account: below the folder that Program names.
+func (d *SignalDaemon) data() string { return filepath.Join(d.dir, "data", "signal-cli") }
+
+// Attachments lists the files in signal-cli's folder for what came attached, which is there.
+func (d *SignalDaemon) Attachments() (names []string, err error) {
+	files, err := os.ReadDir(filepath.Join(d.data(), "attachments"))
+	for _, f := range files {
+		names = append(names, f.Name())
+	}
+	return names, err
 }
 
 // StartStarling runs the bot on Signal alone. It ends with the test.

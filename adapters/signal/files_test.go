@@ -1,0 +1,51 @@
+package signal
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What came attached is deleted wherever in a message it stands; no name leads out of the folder, and at the start all of it goes.
+func TestWhatCameAttachedIsDeleted(t *testing.T) {
+	d := newDaemon(Config{Data: t.TempDir()})
+	for _, name := range []string{"attachments/photo.jpg", "attachments/photo.jpg.preview", "attachments/thumb", "attachments/image", "attachments/next.jpg", "account.db"} {
+		path := filepath.Join(d.cfg.Data, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() (names []string) {
+		err := filepath.WalkDir(d.cfg.Data, func(path string, f os.DirEntry, err error) error {
+			if err == nil && !f.IsDir() {
+				names = append(names, f.Name())
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	for _, told := range []string{
+		`{"envelope":{"dataMessage":{"message":"next.jpg","attachments":[{"contentType":"image/jpeg","id":"photo.jpg"},{"contentType":"x","id":"../account.db"},{"contentType":"x","id":""}],` +
+			`"quote":{"id":5,"attachments":[{"contentType":"image/jpeg","thumbnail":{"contentType":"image/jpeg","id":"thumb"}}]}}}}`,
+		`{"result":{"envelope":{"syncMessage":{"sentMessage":{"previews":[{"image":{"contentType":"image/jpeg","id":"image"}}]}}}}}`,
+		`{"contentType":`,
+	} {
+		d.forget(json.RawMessage(told))
+	}
+	if diff := cmp.Diff([]string{"account.db", "next.jpg"}, left()); diff != "" {
+		t.Errorf("after the messages (-want +got)\n%s", diff)
+	}
+	d.sweep()
+	if diff := cmp.Diff([]string{"account.db"}, left()); diff != "" {
+		t.Errorf("after a start (-want +got)\n%s", diff)
+	}
+}
