@@ -16,7 +16,7 @@ import (
 // while the bot runs says so, and goes on once it is linked again, with what waited.
 func TestANewSafetyNumberIsAskedForAndAnUnlinkedAccountLinkedAgain(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	signal := lab.StartSignal(t)
 	phone, ana, luc, eva := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc"), signal.Join(t, "eva")

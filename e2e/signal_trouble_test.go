@@ -12,7 +12,7 @@ import (
 
 // A safety number changes, the server is away: the people concerned are told, and what waits is not lost.
 func TestANewPhoneAndAnOutageLoseNothing(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	signal := lab.StartSignal(t)
 	phone, ana, luc, eva := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc"), signal.Join(t, "eva")

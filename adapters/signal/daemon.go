@@ -182,7 +182,7 @@ func (d *daemon) wear() {
 // stop ends the daemon, by force if it does not listen.
 func (d *daemon) stop() { d.end(syscall.SIGTERM) }
 
-// kill ends it at once: asked to end, it may still look at what it kept, and tell it nobody.
+// kill ends it at once: whether signal-cli, asked to end, still tells what it kept to somebody is not known.
 func (d *daemon) kill() { d.end(syscall.SIGKILL) }
 
 func (d *daemon) end(how syscall.Signal) {
