@@ -227,7 +227,7 @@ func (a *Adapter) tryGap(ctx context.Context, in bot.Inbox, g gap) error {
 		return a.closeGap(ctx, in, g, found)
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case noEntry(err), a.cfg.Now().Sub(g.OpenedAt) > gapFor:
+	case noEntry(err), a.tooLong(g.OpenedAt, gapFor):
 		return a.closeGap(ctx, in, g, nil, a.missed(g))
 	}
 	a.postpone(&g, err)
@@ -278,11 +278,14 @@ func (a *Adapter) closeGap(ctx context.Context, in bot.Inbox, g gap, found []*ev
 	return nil
 }
 
-// seenAt is when the bot last had all that the homeserver had for it.
+// seenAt is when the bot last had all that the homeserver had for it, zero where it never did.
 func (s *store) seenAt(ctx context.Context) (time.Time, error) {
 	var ms int64
 	err := s.own.QueryRow(ctx, `SELECT seen_at FROM matrix_session WHERE id = 1`).Scan(&ms)
-	return time.UnixMilli(ms), err
+	if err != nil || ms == 0 {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(ms), nil
 }
 
 const gapColumns = `room_id, from_token, last_event, since, until, opened_at, next_try, tries`

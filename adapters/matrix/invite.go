@@ -174,7 +174,7 @@ func (a *Adapter) doErrand(ctx context.Context, e errand) error {
 		return a.store.endErrand(ctx, e)
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
-	case now.Sub(e.WantedAt) > tryFor:
+	case a.tooLong(e.WantedAt, tryFor):
 		a.log.Warn().Str("room", a.cfg.Hash(e.Room.String())).Str("what", e.Want).Msg("A room could not be joined or left for a day; given up")
 		return a.giveUp(ctx, e)
 	}

@@ -91,6 +91,8 @@ type Adapter struct {
 	echoes [2]map[string]id.EventID // own events that came down last, by Outgoing.ID
 	fences map[id.RoomID]*fence     // what stands behind all in a room that may have been sent already
 
+	clock clock
+
 	ready     chan struct{} // closed after the first sync: from then on members and devices are current
 	readyOnce sync.Once
 	wake      chan struct{} // a room wants to be joined or left
@@ -157,6 +159,10 @@ func newAdapter(ctx context.Context, cfg Config, st *store) (*Adapter, error) {
 		gapOpened: make(chan struct{}, 1),
 		fatal:     make(chan error, 1),
 	}
+	if a.clock.last, err = st.seenAt(ctx); err != nil {
+		return nil, err
+	}
+	a.clock.believed = a.clock.last
 	if a.mach, err = newMachine(quiet(ctx), cli, st); err != nil {
 		return nil, err
 	}

@@ -507,7 +507,7 @@ func (a *Adapter) commit(ctx context.Context, b *batch, next string) error {
 				return err
 			}
 		}
-		_, err := a.store.own.Exec(ctx, `UPDATE matrix_session SET sync_token = $1, seen_at = $2 WHERE id = 1`, next, now.UnixMilli())
+		_, err := a.store.own.Exec(ctx, `UPDATE matrix_session SET sync_token = $1, seen_at = $2 WHERE id = 1`, next, a.believed().UnixMilli())
 		return err
 	})
 }
@@ -581,6 +581,7 @@ func (a *Adapter) keepHouse(ctx context.Context, in bot.Inbox) {
 			a.log.Warn().Err(clean(err)).Msg("Old keys could not be removed; trying again in an hour")
 		}
 	}
+	a.notAhead(ctx)
 	tidy()
 	for {
 		select {
@@ -593,6 +594,7 @@ func (a *Adapter) keepHouse(ctx context.Context, in bot.Inbox) {
 			a.describe(ctx, described)
 			a.shareAhead(ctx, unshareable)
 		case <-minutely.C:
+			a.notAhead(ctx)
 			a.fetchOutdated(ctx)
 		case <-hourly.C:
 			tidy()

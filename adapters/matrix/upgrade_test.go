@@ -251,7 +251,9 @@ func TestARoomThatCannotBeJoinedForADayIsGivenUpAndSomebodyHearsOfIt(t *testing.
 			if got := notices(in); len(got) != 0 {
 				t.Errorf("told at once: %+v", got)
 			}
-			move(tryFor + time.Second)
+			move(tryFor - time.Second)
+			a.doErrands(t.Context())
+			move(maxPause * 2)
 			a.doErrands(t.Context())
 			in.mu.Lock()
 			failed := len(in.tries)
