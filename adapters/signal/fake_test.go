@@ -36,7 +36,8 @@ func (f answers) next(ctx context.Context) (json.RawMessage, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
-func (f answers) close() {}
+func (f answers) finish() {}
+func (f answers) close()  {}
 
 // inGroup answers as signal-cli does for a bot that ana and luc have in their group.
 func inGroup(method string, _ map[string]any) (json.RawMessage, error) {

@@ -163,6 +163,9 @@ func (a *Adapter) groupSpoke(ctx context.Context, id, kind string, revision int6
 		return true, nil
 	}
 	all, err := a.list(ctx, id)
+	if known != nil && errors.Is(err, errUnasked) {
+		return true, nil // the next link learns what has changed
+	}
 	if err != nil {
 		return false, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -345,7 +346,7 @@ func (a *Adapter) take(ctx context.Context, raw json.RawMessage) error {
 func (a *Adapter) deliver(ctx context.Context, in bot.Incoming) error {
 	for {
 		err := a.box().Deliver(ctx, in)
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || errors.Is(err, bot.ErrStopped) {
 			return err
 		}
 		a.log.Warn().Err(err).Msg("what came in cannot be stored yet")

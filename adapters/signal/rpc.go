@@ -3,6 +3,7 @@ package signal
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,10 @@ type link interface {
 	// call makes one call; calls may go side by side. out may be nil.
 	call(ctx context.Context, method string, params map[string]any, out any) error
 	// next gives what was received next, the params of a "receive" notification; an error ends the link.
+	// What came before ctx ended is still given.
 	next(ctx context.Context) (json.RawMessage, error)
+	// finish asks for nothing more; what signal-cli is telling still comes, then the link ends.
+	finish()
 	close()
 }
 
@@ -69,6 +73,7 @@ type pipe struct {
 	number int
 	calls  map[string]chan frame
 	told   []json.RawMessage
+	over   bool // nothing more is asked
 	err    error
 }
 
@@ -145,10 +150,21 @@ func (p *pipe) end(err error) {
 
 func (p *pipe) close() { p.end(net.ErrClosed) }
 
+// finish closes our half: signal-cli then stops receiving, and closes its half when that is done.
+func (p *pipe) finish() {
+	p.mu.Lock()
+	p.over = true
+	p.mu.Unlock()
+	half, ok := p.rw.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		p.close()
+	}
+}
+
 func (p *pipe) call(ctx context.Context, method string, params map[string]any, out any) error {
 	answer := make(chan frame, 1)
 	p.mu.Lock()
-	if p.err != nil {
+	if p.err != nil || p.over {
 		p.mu.Unlock()
 		return errUnasked
 	}
@@ -207,11 +223,8 @@ func (p *pipe) next(ctx context.Context) (json.RawMessage, error) {
 	for len(p.told) == 0 && p.err == nil && ctx.Err() == nil {
 		p.moved.Wait()
 	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
 	if len(p.told) == 0 {
-		return nil, p.err // what was told before the end is still taken in
+		return nil, cmp.Or(ctx.Err(), p.err)
 	}
 	one := p.told[0]
 	p.told = p.told[1:]
@@ -275,6 +288,9 @@ func plainError(err error) error {
 	return err
 }
 
+// finish implements link: over HTTP there is no half that could be closed.
+func (w *web) finish() { w.close() }
+
 func (w *web) close() {
 	w.ended()
 	w.events.Close()
@@ -310,7 +326,7 @@ func (w *web) next(ctx context.Context) (json.RawMessage, error) {
 	defer context.AfterFunc(ctx, w.close)()
 	for {
 		line, err := readLine(w.lines)
-		if ctx.Err() != nil {
+		if err != nil && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err != nil {

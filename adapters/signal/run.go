@@ -22,6 +22,8 @@ const (
 	quietFor  = 3 * time.Minute
 	idleFor   = 30 * time.Minute
 	foreignly = 4
+	// restFor is how long signal-cli may go on telling what it has begun with when the bot is to end.
+	restFor = 5 * time.Second
 	// downFor is how long signal-cli may be away until operators are told.
 	downFor = 5 * time.Minute
 )
@@ -109,39 +111,54 @@ func (a *Adapter) session(ctx context.Context) error {
 	}
 	a.log.Info().Msg("Linked to signal-cli")
 	go a.watch(ctx, l, cancel)
-	for {
+	// What was told is taken in whatever ends the link, for signal-cli tells it once.
+	work, done := context.WithCancel(context.WithoutCancel(ctx))
+	defer done()
+	defer context.AfterFunc(ctx, func() { wait(work, restFor); done() })()
+	err = a.receive(ctx, work, l)
+	cause := context.Cause(ctx)
+	if cause == nil {
+		return err
+	}
+	if !errors.Is(cause, errHangs) {
+		l.finish()
+		_ = a.receive(work, work, l) // it ends, as it should
+	}
+	return cause
+}
+
+// receive hands over what comes until ctx or the link ends, and what has come by then; work is for the handing over.
+func (a *Adapter) receive(ctx, work context.Context, l link) error {
+	for work.Err() == nil {
 		raw, err := l.next(ctx)
 		if err != nil {
-			if cause := context.Cause(ctx); cause != nil {
-				return cause
-			}
 			return err
 		}
 		a.heard()
-		if err := a.takeSafely(ctx, raw); err != nil {
+		if err := a.takeSafely(work, raw); err != nil {
 			return err
 		}
 	}
+	return work.Err()
 }
 
-// takeSafely takes one message in; what cannot be done because signal-cli refused is logged, for it would be refused again. Where
-// signal-cli has gone meanwhile, what it told before may need nothing of it.
+// takeSafely takes one message in. What cannot be done because signal-cli refuses or has gone is logged: it would be refused again,
+// and the end of a link is seen when all that it told is taken in.
 func (a *Adapter) takeSafely(ctx context.Context, raw json.RawMessage) error {
 	err := a.take(ctx, raw)
 	if a.daemon != nil {
 		a.daemon.forget(raw)
 	}
-	var refused *rpcError
-	if errors.As(err, &refused) || errors.Is(err, errDown) || errors.Is(err, errUnasked) {
-		a.log.Warn().Err(err).Msg("signal-cli did not give what a message needed")
-		return nil
+	if err == nil || ctx.Err() != nil || errors.Is(err, bot.ErrStopped) {
+		return err
 	}
-	return err
+	a.log.Warn().Err(err).Msg("what a message needed could not be had from signal-cli")
+	return nil
 }
 
 // meet finds out whether the account is linked, and who it is.
 func (a *Adapter) meet(ctx context.Context, l link) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, checkFor, errHangs)
+	ctx, cancel := context.WithTimeoutCause(ctx, a.checkFor, errHangs)
 	defer cancel()
 	ok, err := a.holds(ctx, l)
 	if err != nil {
@@ -199,7 +216,7 @@ func (a *Adapter) hasAccount(ctx context.Context) (bool, error) {
 
 // watch ends a link on which signal-cli no longer answers, has lost the account, or tells nothing any more.
 func (a *Adapter) watch(ctx context.Context, l link, end context.CancelCauseFunc) {
-	tick := time.NewTicker(checkEvery)
+	tick := time.NewTicker(a.checkEvery)
 	defer tick.Stop()
 	var worn <-chan struct{}
 	if a.daemon != nil {
@@ -214,7 +231,7 @@ func (a *Adapter) watch(ctx context.Context, l link, end context.CancelCauseFunc
 			return
 		case <-tick.C:
 		}
-		check, cancel := context.WithTimeout(ctx, checkFor)
+		check, cancel := context.WithTimeout(ctx, a.checkFor)
 		ok, err := a.holds(check, l)
 		cancel()
 		switch {

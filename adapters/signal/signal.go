@@ -6,8 +6,8 @@
 //
 //   - In: signal-cli receives only while somebody is attached (--receive-mode on-connection); until then messages wait at
 //     Signal's servers. What it has told is handed to the engine one by one and in order, and nothing more is read from
-//     signal-cli while a handful waits. A bot that is killed loses what it had read and not yet stored: these few, and what stands
-//     in the socket.
+//     signal-cli while a handful waits. A bot that ends has signal-cli end its telling first; one that is
+//     killed loses what it had read and not yet stored: these few, and what stands in the socket.
 //   - Out: a call whose answer was lost may have reached people. The engine says it again, marked as perhaps a repetition.
 //
 // People are their UUID (the account's ACI). A message is its author and the time that its author gave it; both make its id.
@@ -61,6 +61,8 @@ type Adapter struct {
 	log    zerolog.Logger
 	hash   func(string) string
 	daemon *daemon
+	// checkEvery and checkFor are the constants, but in tests.
+	checkEvery, checkFor time.Duration
 
 	calling sync.RWMutex // held while a call is under way, and by who waits for all of them
 
@@ -97,7 +99,7 @@ func New(cfg Config) (*Adapter, error) {
 	if cfg.Account == "" {
 		return nil, errors.New("no Signal account is configured: set [signal] account")
 	}
-	a := &Adapter{cfg: cfg, log: cfg.Log, hash: processHash(), up: make(chan struct{}),
+	a := &Adapter{cfg: cfg, log: cfg.Log, hash: processHash(), checkEvery: checkEvery, checkFor: checkFor, up: make(chan struct{}),
 		groups: map[string]*group{}, rooms: map[string]bool{}, timers: map[string]time.Duration{}, names: map[string]string{}, wrote: map[[2]string]bool{}, undone: map[string]string{},
 		held: map[string][]string{}, brought: map[string]time.Time{}}
 	if cfg.Address == "" {
