@@ -82,6 +82,9 @@ func (a *Adapter) learn(ctx context.Context) error {
 	listed := map[string]bool{}
 	for _, g := range all {
 		listed[g.ID] = true
+		if !g.IsMember && g.has(g.Pending, a.self()) && !a.knows(g.ID) {
+			a.open(g.ID, "") // who invited is not listed; what signal-cli still tells of it comes before the next check
+		}
 		if g.IsMember && a.knows(g.ID) {
 			if err := a.settle(ctx, g); err != nil {
 				return err
@@ -212,9 +215,7 @@ func (a *Adapter) invited(ctx context.Context, g *group, kind string, e *envelop
 	}
 	if !g.IsMember {
 		if g, err = a.accept(ctx, g.ID); err != nil {
-			a.mu.Lock()
-			a.undone[g.ID] = e.SourceUUID
-			a.mu.Unlock()
+			a.open(g.ID, e.SourceUUID)
 			a.log.Info().Err(err).Str("room", a.hash(g.ID)).Msg("An invitation could not be accepted yet")
 			return false, nil
 		}
@@ -247,6 +248,15 @@ func (a *Adapter) greet(ctx context.Context, g *group, inviter string) error {
 	return a.deliver(ctx, bot.Incoming{Room: g.ID, Kind: bot.KindRoom, ID: fmt.Sprintf("join %d", time.Now().UnixMilli()), RoomChange: c})
 }
 
+// open notes an invitation that is still to be answered; who invited is "" where that is not known.
+func (a *Adapter) open(id, inviter string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.undone[id] == "" {
+		a.undone[id] = inviter
+	}
+}
+
 // again answers the invitations that could not be answered before.
 func (a *Adapter) again(ctx context.Context) error {
 	a.mu.Lock()
@@ -254,11 +264,20 @@ func (a *Adapter) again(ctx context.Context) error {
 	a.undone = map[string]string{}
 	a.mu.Unlock()
 	for id, inviter := range undone {
+		if a.knows(id) {
+			continue // answered meanwhile
+		}
+		if inviter == "" {
+			if wanted, err := a.wanted(ctx, id); !wanted || err != nil {
+				if err != nil {
+					a.open(id, "")
+				}
+				continue
+			}
+		}
 		g, err := a.accept(ctx, id)
 		if err != nil {
-			a.mu.Lock()
-			a.undone[id] = inviter
-			a.mu.Unlock()
+			a.open(id, inviter)
 			continue
 		}
 		if err := a.greet(ctx, g, inviter); err != nil {
@@ -266,6 +285,26 @@ func (a *Adapter) again(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wanted decides about an open invitation of which it is not known whose it is: somebody who may take the bot into groups must be in
+// that one. Else it is declined.
+func (a *Adapter) wanted(ctx context.Context, id string) (bool, error) {
+	all, err := a.list(ctx, id)
+	if err != nil || len(all) != 1 || !all[0].has(all[0].Pending, a.self()) {
+		return false, err
+	}
+	for _, m := range all[0].Members {
+		if _, named := a.mayInvite(m.UUID, m.Number); named {
+			return true, nil
+		}
+	}
+	if allowed, _ := a.mayInvite("", ""); allowed {
+		if allowed, err = a.box().InviterAllowance(ctx, Name, "", groupsPerDay); allowed || err != nil {
+			return allowed, err
+		}
+	}
+	return false, ignoreRefusal(a.call(ctx, "quitGroup", map[string]any{"groupId": id}, nil))
 }
 
 // mayInvite tells whether the operator lets a person take the bot into groups, and whether by name.
