@@ -309,7 +309,7 @@ func newAccount(t testing.TB, h *homeserver) *account {
 	if err := errors.Join(st.putSession(t.Context(), s), st.close()); err != nil {
 		t.Fatal(err)
 	}
-	acc.cfg = Config{StateDir: acc.dir, Invite: []string{":example.org"}, Log: zerolog.New(&acc.log).Level(zerolog.TraceLevel)}
+	acc.cfg = Config{StateDir: acc.dir, Invite: []string{":example.org"}, Log: zerolog.New(zerolog.SyncWriter(&acc.log)).Level(zerolog.TraceLevel)}
 	return acc
 }
 
