@@ -71,7 +71,7 @@ func (h *homeserver) push(answer string) {
 // until waits for something that the server has seen.
 func (h *homeserver) until(what string, ok func() bool) {
 	h.t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(30 * time.Second)
 	for {
 		h.mu.Lock()
 		done, changed := ok(), h.changed
@@ -235,7 +235,7 @@ func (i *inbox) Unstored(in ...bot.Incoming) {
 // wait waits for something that the engine has been told. The lock is held while ok looks.
 func (i *inbox) wait(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(30 * time.Second)
 	for {
 		i.mu.Lock()
 		done, changed := ok(), i.changed
@@ -254,7 +254,7 @@ func (i *inbox) wait(t *testing.T, what string, ok func() bool) {
 // until waits for deliveries and gives the first for which ok holds.
 func (i *inbox) until(t *testing.T, what string, ok func(in bot.Incoming) bool) bot.Incoming {
 	t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(30 * time.Second)
 	for {
 		i.mu.Lock()
 		changed := i.changed
