@@ -86,6 +86,7 @@ func (s *Server) routes() *http.ServeMux {
 		{"profile", "GET v3/profile/{user}", false, nothing},
 		{"profile", "PUT v3/profile/{user}/{field}", false, nothing},
 		{"presence", "PUT v3/presence/{user}/status", false, nothing},
+		{"device", "GET v3/devices", false, devices},
 		{"device", "PUT v3/devices/{device}", false, nothing},
 		{"keys", "POST v3/keys/upload", false, uploadKeys},
 		{"keys", "POST v3/keys/query", false, queryKeys},
@@ -298,6 +299,17 @@ func login(s *Server, in *request) (any, error) {
 	token := fmt.Sprintf("token%d", s.number)
 	s.tokens[token] = session{user, device}
 	return object{"user_id": user, "device_id": device, "access_token": token}, nil
+}
+
+// devices lists those of the account that are logged in.
+func devices(s *Server, in *request) (any, error) {
+	all := []object{}
+	for _, one := range s.tokens {
+		if one.user == in.user {
+			all = append(all, object{"device_id": one.device})
+		}
+	}
+	return object{"devices": all}, nil
 }
 
 func whoami(_ *Server, in *request) (any, error) {
