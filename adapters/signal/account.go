@@ -8,10 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"starling/bot"
 )
 
 // linkName is what the bot's device is called in the list on the account's phone.
 const linkName = "starling"
+
+// comesBack is how long a command waits for the signal-cli of a running bot.
+const comesBack = 20 * time.Second
 
 // reach opens a link for a command on the machine: to the daemon that is there, else to one that is started for it and receives
 // nothing. done ends both. Over HTTP it does not receive either; over a socket signal-cli tells whoever is attached what comes: do not ask a
@@ -32,6 +37,15 @@ func reach(ctx context.Context, cfg Config) (l link, done func(), err error) {
 	if l, err = dial(ctx, d.address()); err == nil { // the running bot's
 		return l, l.close, nil
 	}
+	if lock, err := bot.Lock(cfg.StateDir); err == nil {
+		lock.Close()
+	} else if errors.Is(err, bot.ErrLocked) { // it may just start its signal-cli afresh
+		short, cancel := context.WithTimeout(ctx, comesBack)
+		defer cancel()
+		if l, err := d.await(short, nil); err == nil {
+			return l, l.close, nil
+		}
+	}
 	if l, err = d.open(ctx); err != nil {
 		return nil, nil, errors.Join(err, ctx.Err())
 	}
@@ -45,11 +59,23 @@ func Link(ctx context.Context, cfg Config, show func(uri string)) (number string
 	if err != nil {
 		return "", err
 	}
-	defer done()
+	defer func() {
+		if done != nil {
+			done()
+		}
+	}()
 	var begun struct {
 		URI string `json:"deviceLinkUri"`
 	}
-	if err := l.call(ctx, "startLink", map[string]any{}, &begun); err != nil {
+	err = l.call(ctx, "startLink", map[string]any{}, &begun)
+	if errors.Is(err, errDown) { // a running bot starts its signal-cli afresh when the account was unlinked
+		done()
+		if l, done, err = reach(ctx, cfg); err != nil {
+			return "", err
+		}
+		err = l.call(ctx, "startLink", map[string]any{}, &begun)
+	}
+	if err != nil {
 		return "", fmt.Errorf("signal-cli cannot begin: is Signal reachable from here? (%w)", err)
 	}
 	show(begun.URI)

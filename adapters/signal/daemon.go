@@ -58,6 +58,11 @@ func (d *daemon) open(ctx context.Context) (link, error) {
 	if err != nil {
 		return nil, err
 	}
+	return d.await(ctx, over)
+}
+
+// await opens a link as soon as signal-cli listens; over is closed when it never will.
+func (d *daemon) await(ctx context.Context, over <-chan struct{}) (link, error) {
 	ctx, cancel := context.WithTimeout(ctx, startFor)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
