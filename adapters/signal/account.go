@@ -37,9 +37,7 @@ func reach(ctx context.Context, cfg Config) (l link, done func(), err error) {
 	if l, err = dial(ctx, d.address()); err == nil { // the running bot's
 		return l, l.close, nil
 	}
-	if lock, err := bot.Lock(cfg.StateDir); err == nil {
-		lock.Close()
-	} else if errors.Is(err, bot.ErrLocked) { // it may just start its signal-cli afresh
+	if _, err := bot.AskHealth(ctx, cfg.StateDir); err == nil { // a running bot may just start its signal-cli afresh
 		short, cancel := context.WithTimeout(ctx, comesBack)
 		defer cancel()
 		if l, err := d.await(short, nil); err == nil {

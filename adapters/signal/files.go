@@ -2,6 +2,7 @@ package signal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -26,6 +27,9 @@ func (d *daemon) files() string {
 
 // sweep deletes all that lies there, while no daemon runs.
 func (d *daemon) sweep() {
+	if !d.alone() {
+		return // somebody else's photos lie there, too
+	}
 	left, err := os.ReadDir(d.files())
 	d.undeleted(err)
 	for _, f := range left {
@@ -33,14 +37,30 @@ func (d *daemon) sweep() {
 	}
 }
 
+// alone is whether signal-cli's folder is the bot's account's only: all accounts there have one folder for what comes attached.
+func (d *daemon) alone() bool {
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(d.files()), "data", "accounts.json"))
+	var list struct {
+		Accounts []struct{} `json:"accounts"`
+	}
+	return errors.Is(err, fs.ErrNotExist) || err == nil && json.Unmarshal(data, &list) == nil && len(list.Accounts) <= 1
+}
+
 // forget deletes what came attached to one message, of whatever kind.
 func (d *daemon) forget(told json.RawMessage) {
 	if !bytes.Contains(told, []byte(`"contentType"`)) {
 		return
 	}
+	var of struct {
+		Account string
+		Result  struct{ Account string }
+	}
 	var all any
-	if json.Unmarshal(told, &all) != nil {
+	if json.Unmarshal(told, &all) != nil || json.Unmarshal(told, &of) != nil {
 		return
+	}
+	if account := cmp.Or(of.Result.Account, of.Account); account != "" && account != d.cfg.Account {
+		return // of another account of the same signal-cli
 	}
 	folder, err := os.OpenRoot(d.files()) // names are not ours: none leads out of it
 	if err != nil {

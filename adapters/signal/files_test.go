@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,6 +35,7 @@ func TestWhatCameAttachedIsDeleted(t *testing.T) {
 		return names
 	}
 	for _, told := range []string{
+		`{"account":"+15550199","envelope":{"dataMessage":{"attachments":[{"contentType":"image/jpeg","id":"next.jpg"}]}}}`, // somebody else's
 		`{"envelope":{"dataMessage":{"message":"next.jpg","attachments":[{"contentType":"image/jpeg","id":"photo.jpg"},{"contentType":"x","id":"../account.db"},{"contentType":"x","id":""}],` +
 			`"quote":{"id":5,"attachments":[{"contentType":"image/jpeg","thumbnail":{"contentType":"image/jpeg","id":"thumb"}}]}}}}`,
 		`{"result":{"envelope":{"syncMessage":{"sentMessage":{"previews":[{"image":{"contentType":"image/jpeg","id":"image"}}]}}}}}`,
@@ -44,8 +46,23 @@ func TestWhatCameAttachedIsDeleted(t *testing.T) {
 	if diff := cmp.Diff([]string{"account.db", "next.jpg"}, left()); diff != "" {
 		t.Errorf("after the messages (-want +got)\n%s", diff)
 	}
-	d.sweep()
-	if diff := cmp.Diff([]string{"account.db"}, left()); diff != "" {
-		t.Errorf("after a start (-want +got)\n%s", diff)
+	for accounts, want := range map[string][]string{`{},{}`: {"account.db", "accounts.json", "next.jpg"}, `{}`: {"account.db", "accounts.json"}} {
+		if err := os.MkdirAll(filepath.Join(d.cfg.Data, "data"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(d.files(), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for path, text := range map[string]string{filepath.Join(d.cfg.Data, "data", "accounts.json"): `{"accounts":[` + accounts + `]}`, filepath.Join(d.files(), "next.jpg"): "x"} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.sweep()
+		got := left()
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("after a start with the accounts %s (-want +got)\n%s", accounts, diff)
+		}
 	}
 }
