@@ -90,7 +90,7 @@ func noticeAnswer(t *Turn, _ string, a Answer) error {
 		return err
 	}
 	switch {
-	case !t.Moderator() && !t.Room.Direct:
+	case !t.Moderator():
 		return t.OnlyModerators()
 	case !a.Typed && t.Room.ConfirmByWord():
 		return Refuse(TypeYes{})

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"starling/adapters/rig"
 	"starling/bot"
 )
 
@@ -55,6 +56,17 @@ func TestWhatAnAdapterAsksIsDoneWhenAModeratorSaysYes(t *testing.T) {
 	}
 	if texts := h.texts("!room"); !slices.Contains(texts, "Done.") {
 		t.Errorf("nobody is told: %q", texts)
+	}
+}
+
+// In a direct chat nobody moderates, and nobody vouches for herself.
+func TestWhatAnAdapterAsksIsNotForOneAloneToSay(t *testing.T) {
+	h, o := withJobs(t, func(context.Context, int) (string, error) { return `{}`, nil })
+	h.roomOf(rig.Room{ID: "!direct", Direct: true, Encrypted: true}, "ana")
+	h.notice("!direct", bot.Notice{Message: Said{"may I?"}, Key: "may", Ask: &bot.Ask{Kind: "work", Payload: json.RawMessage(`"it"`)}})
+	h.react("!direct", "ana", h.last("!direct").ID, "✅")
+	if o.count() != 0 {
+		t.Error("it was done on her own yes")
 	}
 }
 

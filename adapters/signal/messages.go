@@ -4,7 +4,7 @@ import "starling/locales"
 
 // Messages lists what the adapter says to people; each is a locale entry signal.<snake_case type>.
 func Messages() []any {
-	return []any{NotOnSignal{}, Missed{}, NewNumber{}, WriteAgain{}, MayTrust{}, Captcha{}, Limited{}, Unreadable{}, UnreadableHere{}, Unlinked{}, Expired{}, Down{}}
+	return []any{NotOnSignal{}, Missed{}, NewNumber{}, YourNewNumber{}, WriteAgain{}, MayTrust{}, Captcha{}, Limited{}, Unreadable{}, UnreadableHere{}, Unlinked{}, Expired{}, Down{}}
 }
 
 type (
@@ -14,6 +14,8 @@ type (
 	Missed struct{ Count int }
 	// NewNumber says that somebody's safety number changed and was taken.
 	NewNumber struct{ Name string }
+	// YourNewNumber says so in a direct chat.
+	YourNewNumber struct{}
 	// WriteAgain says that what somebody wrote before her new safety number was taken did not arrive.
 	WriteAgain struct{ Name string }
 	// MayTrust asks the moderators whether a safety number that changed is right.

@@ -173,6 +173,71 @@ func TestAPersonIsNamedOnlyWhereSheHasWritten(t *testing.T) {
 	}
 }
 
+// With trust = "ask" a new safety number is asked about in a group of hers, never in her own chat. Who shares no group is answered on the
+// new one, for there is nobody to ask; unless it is not known whether she shares one.
+func TestWhoIsAskedAboutANewSafetyNumber(t *testing.T) {
+	const alone = "11111111-2222-4333-8444-555555555555"
+	untrusted := func(person string) func(ctx context.Context, a *Adapter) {
+		return func(ctx context.Context, a *Adapter) {
+			_ = a.take(ctx, json.RawMessage(`{"exception":{"type":"UntrustedIdentityException"},"envelope":{"sourceUuid":"`+person+`","timestamp":6}}`))
+		}
+	}
+	said := func(person string) func(ctx context.Context, a *Adapter) {
+		return func(ctx context.Context, a *Adapter) {
+			_, _ = a.Send(ctx, bot.Outgoing{Kind: bot.OutMessage, Room: person, Text: "hello"})
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		happens func(ctx context.Context, a *Adapter)
+		away    bool // signal-cli says nothing of groups
+		fresh   bool // the adapter knows of none yet
+		want    []string
+	}{
+		{name: "she writes, and shares only a direct chat", happens: untrusted(alone), want: []string{alone + " signal.WriteAgain", alone + " signal.YourNewNumber", "trust"}},
+		{name: "she is written to, and shares only a direct chat", happens: said(alone), want: []string{alone + " signal.YourNewNumber", "trust"}},
+		{name: "she writes, and shares a group", happens: untrusted(luc), want: []string{groupID + " signal.MayTrust"}},
+		{name: "she is written to, and shares a group", happens: said(luc), want: []string{groupID + " signal.MayTrust"}},
+		{name: "she is written to at the start", happens: said(luc), fresh: true, want: []string{groupID + " signal.MayTrust"}},
+		{name: "nobody knows", happens: said(alone), away: true},
+	} {
+		bubble(t, c.name, func(t *testing.T) {
+			var got []string
+			learnt := false
+			a, e := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+				switch {
+				case method == "send":
+					return json.RawMessage(`{"results":[{"recipientAddress":{"uuid":"` + params["recipient"].([]string)[0] + `"},"type":"IDENTITY_FAILURE"}]}`), nil
+				case method == "trust":
+					got = append(got, method)
+				case method == "listGroups" && learnt && c.away:
+					return nil, errDown
+				}
+				return inGroup(method, params)
+			}))
+			learnt = true
+			a.cfg.Trust = TrustAsk
+			a.rooms[alone], a.rooms[luc] = true, true
+			if c.fresh {
+				clear(a.groups)
+			}
+			e.took()
+			c.happens(t.Context(), a)
+			synctest.Wait()
+			for _, in := range e.took() {
+				if (in.Notice.Ask != nil) != (in.Room == groupID) {
+					t.Errorf("in %s it is asked %+v", in.Room, in.Notice.Ask)
+				}
+				got = append(got, fmt.Sprintf("%s %T", in.Room, in.Notice.Message))
+			}
+			slices.Sort(got)
+			if d := cmp.Diff(c.want, got); d != "" {
+				t.Errorf("(-want +got)\n%s", d)
+			}
+		})
+	}
+}
+
 // bubble is a test whose goroutines can be waited for.
 func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })

@@ -283,22 +283,57 @@ func (a *Adapter) identityChanged(ctx context.Context, person string, rooms ...s
 	if !IsPerson(person) {
 		return
 	}
+	if a.cfg.Trust == TrustAsk {
+		groups, err := a.judges(ctx, person, rooms)
+		if err != nil {
+			a.log.Warn().Err(err).Str("person", a.hash(person)).Msg("It is not known who could be asked about a new safety number")
+			return
+		}
+		if len(groups) > 0 {
+			a.askWhether(ctx, person, groups)
+			return
+		}
+		// Nobody can be asked, and little hangs on it: who shares no room with the bot is a stranger to the engine.
+	}
+	if err := a.trust(ctx, person); err != nil {
+		a.log.Warn().Err(err).Str("person", a.hash(person)).Msg("A new safety number could not be taken")
+		return
+	}
+	for _, room := range rooms {
+		n := &bot.Notice{Message: NewNumber{Name: a.nameIn(room, person)}, Key: "identity " + person, Again: day}
+		if room == person {
+			n.Message = YourNewNumber{}
+		}
+		a.tellSoon(ctx, room, n)
+	}
+}
+
+// judges lists the groups whose moderators are asked about somebody's new safety number: those among these rooms, else the ones that
+// signal-cli knows now to be shared with her. It is not for her new phone to say.
+func (a *Adapter) judges(ctx context.Context, person string, rooms []string) ([]string, error) {
+	if groups := slices.DeleteFunc(slices.Clone(rooms), IsPerson); len(groups) > 0 {
+		return groups, nil
+	}
+	all, err := a.list(ctx)
+	groups := map[string]*group{}
+	for _, g := range all {
+		if g.IsMember {
+			groups[g.ID] = g
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sharedOf(groups, person), err
+}
+
+func (a *Adapter) askWhether(ctx context.Context, person string, groups []string) {
 	payload, err := json.Marshal(trusted{person})
 	if err != nil {
 		return
 	}
-	if a.cfg.Trust != TrustAsk {
-		if err := a.trust(ctx, person); err != nil {
-			a.log.Warn().Err(err).Str("person", a.hash(person)).Msg("A new safety number could not be taken")
-			return
-		}
-	}
-	for _, room := range rooms {
-		n := &bot.Notice{Message: NewNumber{Name: a.nameIn(room, person)}, Key: "identity " + person, Again: day}
-		if a.cfg.Trust == TrustAsk {
-			n.Message, n.Ask = MayTrust{Name: a.nameIn(room, person)}, &bot.Ask{Kind: jobTrust, Payload: payload}
-		}
-		a.tellSoon(ctx, room, n)
+	for _, room := range groups {
+		a.tellSoon(ctx, room, &bot.Notice{Message: MayTrust{Name: a.nameIn(room, person)}, Key: "identity " + person, Again: day,
+			Ask: &bot.Ask{Kind: jobTrust, Payload: payload}})
 	}
 }
 
@@ -376,7 +411,7 @@ func (a *Adapter) unreadable(ctx context.Context, e *envelope, kind string) erro
 	}
 	if strings.Contains(kind, "UntrustedIdentity") {
 		// signal-cli keeps the message until the number is trusted.
-		if a.knows(e.SourceUUID) && a.cfg.Trust != TrustAsk { // nothing gets to her that could ask
+		if a.knows(e.SourceUUID) {
 			rooms = append(rooms, e.SourceUUID)
 		}
 		a.hold(e.SourceUUID, rooms)
@@ -414,9 +449,13 @@ func letters(s string) string {
 func (a *Adapter) shared(person string) []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.sharedOf(a.groups, person)
+}
+
+func (a *Adapter) sharedOf(groups map[string]*group, person string) []string {
 	var wrote, others []string
-	for _, id := range slices.Sorted(maps.Keys(a.groups)) {
-		if g := a.groups[id]; !g.has(g.Members, person) {
+	for _, id := range slices.Sorted(maps.Keys(groups)) {
+		if g := groups[id]; !g.has(g.Members, person) {
 			continue
 		}
 		if a.wrote[[2]string{id, person}] {
