@@ -53,32 +53,14 @@ func reach(ctx context.Context, cfg Config) (l link, done func(), err error) {
 // Link makes signal-cli a device of an account: show is given the code that the account's phone takes. It returns the account's
 // number.
 func Link(ctx context.Context, cfg Config, show func(uri string)) (number string, err error) {
-	l, done, err := reach(ctx, cfg)
+	l, done, uri, err := startLink(ctx, cfg)
 	if err != nil {
 		return "", err
 	}
-	defer func() {
-		if done != nil {
-			done()
-		}
-	}()
-	var begun struct {
-		URI string `json:"deviceLinkUri"`
-	}
-	err = l.call(ctx, "startLink", map[string]any{}, &begun)
-	if errors.Is(err, errDown) { // a running bot starts its signal-cli afresh when the account was unlinked
-		done()
-		if l, done, err = reach(ctx, cfg); err != nil {
-			return "", err
-		}
-		err = l.call(ctx, "startLink", map[string]any{}, &begun)
-	}
-	if err != nil {
-		return "", fmt.Errorf("signal-cli cannot begin: is Signal reachable from here? (%w)", err)
-	}
-	show(begun.URI)
+	defer done()
+	show(uri)
 	var linked who
-	if err := l.call(ctx, "finishLink", map[string]any{"deviceLinkUri": begun.URI, "deviceName": linkName}, &linked); err != nil {
+	if err := l.call(ctx, "finishLink", map[string]any{"deviceLinkUri": uri, "deviceName": linkName}, &linked); err != nil {
 		var e *rpcError
 		if errors.As(err, &e) && strings.Contains(e.Message, "already") {
 			return "", errors.New("that account is linked already: nothing to do")
@@ -86,6 +68,26 @@ func Link(ctx context.Context, cfg Config, show func(uri string)) (number string
 		return "", fmt.Errorf("the code was not taken in time, or Signal refused: run it again (%w)", err)
 	}
 	return linked.Number, nil
+}
+
+// startLink begins that. A running bot may just start its signal-cli afresh, as it does when the account was unlinked: the next one is asked.
+func startLink(ctx context.Context, cfg Config) (l link, done func(), uri string, err error) {
+	for range 2 {
+		if l, done, err = reach(ctx, cfg); err != nil {
+			return nil, nil, "", err
+		}
+		var begun struct {
+			URI string `json:"deviceLinkUri"`
+		}
+		if err = l.call(ctx, "startLink", map[string]any{}, &begun); err == nil {
+			return l, done, begun.URI, nil
+		}
+		done()
+		if !errors.Is(err, errDown) && !errors.Is(err, errUnasked) {
+			break
+		}
+	}
+	return nil, nil, "", fmt.Errorf("signal-cli cannot begin: is Signal reachable from here? (%w)", err)
 }
 
 // State is what can be seen of an account from the machine.
