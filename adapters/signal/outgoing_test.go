@@ -269,6 +269,55 @@ func (e ending) call(ctx context.Context, _ string, params map[string]any, out a
 	return e.link.call(ctx, "end", params, out)
 }
 
+// Where Signal does not say for how long it takes nothing, it is left alone twice as long each time, up to an hour, and until it takes
+// something; calls that were under way together are refused once.
+func TestALimitWithoutATimeIsWaitedForLongerEachTime(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		answer := ""
+		a, _ := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+			switch {
+			case method != "send":
+				return inGroup(method, params)
+			case answer == "":
+				return nil, &rpcError{Code: -5}
+			}
+			return json.RawMessage(answer), nil
+		}))
+		send := func() (after time.Duration) {
+			_, err := a.Send(t.Context(), bot.Outgoing{Kind: bot.OutMessage, Room: groupID, Text: "hello"})
+			var s *bot.SendError
+			if errors.As(err, &s) {
+				after = s.After
+			}
+			return after
+		}
+		for range 2 {
+			for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+				if got := send(); got != want*time.Minute {
+					t.Errorf("it waits %v, want %v", got, want*time.Minute)
+				}
+				var s *bot.SendError // of a call that was under way meanwhile
+				if err := a.failed(t.Context(), bot.Outgoing{Room: groupID}, &rpcError{Code: -5}); !errors.As(err, &s) || s.After != want*time.Minute {
+					t.Errorf("a call beside it waits %+v, want %v", s, want*time.Minute)
+				}
+				time.Sleep(want * time.Minute)
+			}
+			answer = `{"results":[{"type":"SUCCESS"},{"type":"RATE_LIMIT_FAILURE"}]}` // it took it for some only
+			send()
+			if left := time.Until(a.refusedUntil()); left != time.Hour {
+				t.Errorf("it waits %v, want an hour", left)
+			}
+			time.Sleep(time.Hour)
+			answer = `{"results":[{"type":"SUCCESS"}]}`
+			if got := send(); got != 0 {
+				t.Errorf("what Signal takes waits %v", got)
+			}
+			answer = ""
+		}
+		synctest.Wait()
+	})
+}
+
 // A challenge is kept where `starling signal captcha` finds it, and until somebody gave the proof nothing is asked of Signal.
 func TestAChallengeIsKept(t *testing.T) {
 	sent := 0

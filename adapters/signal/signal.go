@@ -80,10 +80,11 @@ type Adapter struct {
 	held    map[string][]string  // of whom signal-cli keeps what it does not tell before her new safety number is taken, and who is told
 	brought map[string]time.Time // when signal-cli was last started afresh for that, by whose
 	report  bot.Report
-	sent    time.Time // of the last message that left
-	spoke   time.Time // when signal-cli last told anything
-	refused time.Time // until when Signal takes nothing
-	proof   bool      // and wants proof for that, see challengeFile
+	sent    time.Time     // of the last message that left
+	spoke   time.Time     // when signal-cli last told anything
+	refused time.Time     // until when Signal takes nothing
+	guessed time.Duration // how long that was where Signal did not say; 0 once it took something
+	proof   bool          // and wants proof for that, see challengeFile
 }
 
 var (

@@ -31,11 +31,12 @@ type sendResult struct {
 const (
 	day        = 24 * time.Hour
 	storeAgain = 5 * time.Second
-	// limitedFor is how long Signal is left alone where it does not say, proofFor where it wants proof: till then somebody may
-	// have given it.
-	limitedFor = time.Minute
-	proofFor   = 10 * time.Minute
-	longestOff = 24 * time.Hour
+	// limitedFor is how long Signal is left alone at first where it does not say, proofFor where it wants proof: till then somebody may
+	// have given it. longestGuess bounds what that grows to, longestOff what Signal says.
+	limitedFor   = time.Minute
+	proofFor     = 10 * time.Minute
+	longestGuess = time.Hour
+	longestOff   = 24 * time.Hour
 	// lookAgain is how soon it shows that proof was given.
 	lookAgain = 5 * time.Second
 	// linkedAgain is how soon it shows that the account is linked again: Signal is not asked, signal-cli knows.
@@ -73,6 +74,10 @@ func (a *Adapter) read(ctx context.Context, out bot.Outgoing, results []sendResu
 	var limited error
 	if count["RATE_LIMIT_FAILURE"]+count["PROOF_REQUIRED_FAILURE"] > 0 {
 		limited = a.limited(ctx, out.Room, limit.Token, time.Duration(limit.After)*time.Second, false)
+	} else if count["SUCCESS"] > 0 {
+		a.mu.Lock()
+		a.guessed = 0
+		a.mu.Unlock()
 	}
 	if n := count["UNREGISTERED_FAILURE"]; n > 0 {
 		if n == len(results) && IsPerson(out.Room) {
@@ -177,10 +182,7 @@ func ignoreRefusal(err error) error {
 // signal-cli keeps to itself.
 func (a *Adapter) limited(ctx context.Context, room, token string, after time.Duration, perhaps bool) error {
 	if after <= 0 {
-		after = limitedFor
-		if token != "" {
-			after = proofFor
-		}
+		after = a.guess(token != "")
 	}
 	after = min(after, longestOff)
 	until := time.Now().Add(after)
@@ -214,6 +216,21 @@ func (a *Adapter) limited(ctx context.Context, room, token string, after time.Du
 		a.tellSoon(ctx, room, &bot.Notice{Message: Limited{Until: locales.Clock{At: until}}, Key: "limited", Again: time.Hour, Operators: true})
 	}
 	return &bot.SendError{Err: errLimited, Account: true, After: a.lookAfter(after), Perhaps: perhaps}
+}
+
+// guess is how long Signal is left alone where it does not say: twice as long each time that it refuses again after that.
+func (a *Adapter) guess(proof bool) time.Duration {
+	first := limitedFor
+	if proof {
+		first = proofFor
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !time.Now().Before(a.refused) { // else it is one of several calls that were under way
+		a.guessed = min(2*a.guessed, longestGuess)
+	}
+	a.guessed = max(a.guessed, first)
+	return a.guessed
 }
 
 // keepChallenge keeps the challenge for `starling signal captcha`. A file that is not there means that proof was given: so it is there
@@ -255,7 +272,7 @@ func (a *Adapter) refusedUntil() time.Time {
 	defer a.mu.Unlock()
 	if a.proof {
 		if _, err := os.Stat(filepath.Join(a.cfg.StateDir, challengeFile)); errors.Is(err, os.ErrNotExist) {
-			a.proof, a.refused = false, time.Time{}
+			a.proof, a.refused, a.guessed = false, time.Time{}, 0
 		}
 	}
 	return a.refused
