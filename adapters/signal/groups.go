@@ -82,15 +82,15 @@ func (a *Adapter) learn(ctx context.Context) error {
 	listed := map[string]bool{}
 	for _, g := range all {
 		listed[g.ID] = true
-		if !g.IsMember && g.has(g.Pending, a.self()) && !a.knows(g.ID) {
-			a.open(g.ID, "") // who invited is not listed; what signal-cli still tells of it comes before the next check
-		}
 		if g.IsMember && a.knows(g.ID) {
 			if err := a.settle(ctx, g); err != nil {
 				return err
 			}
 		} else if a.knows(g.ID) {
 			err = errors.Join(err, a.gone(ctx, g.ID))
+		}
+		if !g.IsMember && g.has(g.Pending, a.self()) {
+			a.open(g.ID, "") // who invited is not listed; what signal-cli still tells of it comes before the next check
 		}
 	}
 	for _, r := range rooms {
@@ -181,6 +181,11 @@ func (a *Adapter) groupSpoke(ctx context.Context, id, kind string, revision int6
 	}
 	g := all[0]
 	g.revision = revision
+	if !g.IsMember && a.knows(id) { // it was put out meanwhile
+		if err := a.gone(ctx, id); err != nil {
+			return false, err
+		}
+	}
 	if !a.knows(id) {
 		return a.invited(ctx, g, kind, e)
 	}

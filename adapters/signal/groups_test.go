@@ -2,7 +2,11 @@ package signal
 
 import (
 	"encoding/json"
+	"errors"
+	"slices"
 	"testing"
+
+	"starling/bot"
 )
 
 // An invitation that the bot did not answer before it was ended is answered by the next: nobody tells of it again.
@@ -44,6 +48,63 @@ func TestAnInvitationThatIsOpenAtTheStartIsAnswered(t *testing.T) {
 			got := e.took()
 			if c.joins != (len(got) == 1 && got[0].Room == "open" && got[0].RoomChange.Fresh) || len(called) != 1 || joined != c.joins {
 				t.Errorf("called %v, told %+v", called, got)
+			}
+		})
+	}
+}
+
+// Nothing tells of it that the bot left a group, or that it was removed while it was away: it is known all the same, and who invites it
+// again has it back.
+func TestAGroupThatTheBotLeftMayInviteItAgain(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		left, away bool // by its own will; whether the bot is away when it is invited
+	}{{"left", true, false}, {"removed, and nobody told", false, false}, {"removed and invited while it was away", false, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			in, pending := true, ""
+			a, e := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+				switch method {
+				case "quitGroup":
+					in = false
+				case "updateGroup":
+					in, pending = true, ""
+				case "listGroups":
+					if in {
+						return inGroup(method, params)
+					}
+					return json.RawMessage(`[{"id":"` + groupID + `","isMember":false,"members":[{"uuid":"` + ana + `"}],"pendingMembers":[` + pending + `]}]`), nil
+				}
+				return inGroup(method, params)
+			}))
+			e.took()
+			if c.left {
+				if _, err := a.Send(t.Context(), bot.Outgoing{Kind: bot.OutLeave, Room: groupID}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			in, pending = false, `{"uuid":"`+me+`"}`
+			var err error
+			if c.away {
+				err = errors.Join(a.learn(t.Context()), a.again(t.Context()))
+			} else {
+				err = a.take(t.Context(), json.RawMessage(`{"envelope":{"sourceUuid":"`+ana+`","timestamp":5,"dataMessage":{"groupInfo":{"groupId":"`+groupID+`","revision":7,"type":"UPDATE"}}}}`))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, in := range e.took() {
+				switch {
+				case !in.RoomChange.Joined:
+					got = append(got, "out")
+				case in.RoomChange.Fresh:
+					got = append(got, "invited")
+				default:
+					got = append(got, "in")
+				}
+			}
+			if want := []string{"out", "invited"}; !slices.Equal(got, want) || !in {
+				t.Errorf("the engine is told %q, want %q; the bot is in the group: %v", got, want, in)
 			}
 		})
 	}

@@ -54,10 +54,14 @@ func (a *Adapter) Send(ctx context.Context, out bot.Outgoing) (string, error) {
 		return "", &bot.SendError{Err: errDown, Account: true, After: 5 * time.Second}
 	}
 	var answer sendAnswer
-	if err := a.ask(ctx, l, method, params, &answer); err != nil {
-		if out.Kind == bot.OutLeave {
-			return "", ignoreRefusal(err)
+	err = a.ask(ctx, l, method, params, &answer)
+	if out.Kind == bot.OutLeave {
+		if err = ignoreRefusal(err); err == nil {
+			err = a.gone(ctx, out.Room) // signal-cli does not tell it
 		}
+		return "", err
+	}
+	if err != nil {
 		return "", a.failed(ctx, out, err)
 	}
 	if err := a.read(ctx, out, answer.Results); err != nil {
