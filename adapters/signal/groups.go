@@ -166,7 +166,7 @@ func (a *Adapter) groupSpoke(ctx context.Context, id, kind string, revision int6
 		return true, nil
 	}
 	all, err := a.list(ctx, id)
-	if known != nil && errors.Is(err, errUnasked) {
+	if known != nil && away(err) {
 		return true, nil // the next link learns what has changed
 	}
 	if err != nil {
@@ -190,7 +190,7 @@ func (a *Adapter) groupSpoke(ctx context.Context, id, kind string, revision int6
 		return a.invited(ctx, g, kind, e)
 	}
 	if a.unnamed(g) {
-		if err := a.learnNames(ctx); err != nil {
+		if err := a.learnNames(ctx); err != nil && !away(err) {
 			return false, err
 		}
 	}

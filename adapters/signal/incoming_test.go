@@ -213,3 +213,30 @@ func TestAReactionAfterAStartLeavesTheTimer(t *testing.T) {
 		}
 	}
 }
+
+// signal-cli tells a message once: that it dies before it can be asked what has changed in the group loses no word.
+func TestWhatSignalCLITellsLastIsNotLost(t *testing.T) {
+	for _, dying := range []string{"listGroups", "listContacts"} {
+		t.Run(dying, func(t *testing.T) {
+			var died error
+			a, e := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+				if method == dying && died != nil {
+					return nil, died
+				}
+				return inGroup(method, params)
+			}))
+			for _, died = range []error{errUnasked, errDown} {
+				e.took()
+				delete(a.names, ana) // an admin
+				line := `{"envelope":{"sourceUuid":"` + luc + `","timestamp":5,"dataMessage":{"message":"/needs water","groupInfo":{"groupId":"` + groupID + `","revision":7,"type":"DELIVER"}}}}`
+				if err := a.take(t.Context(), json.RawMessage(line)); err != nil {
+					t.Fatal(err)
+				}
+				a.groups[groupID].revision = 0
+				if got := e.took(); len(got) == 0 || got[len(got)-1].Text != "/needs water" {
+					t.Errorf("%v: the engine is told %+v", died, got)
+				}
+			}
+		})
+	}
+}

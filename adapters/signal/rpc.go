@@ -55,6 +55,9 @@ var (
 	errUnasked = errors.New("signal-cli is away")
 )
 
+// away is whether a call failed because signal-cli is not there.
+func away(err error) bool { return errors.Is(err, errDown) || errors.Is(err, errUnasked) }
+
 type frame struct {
 	ID     string          `json:"id"`
 	Method string          `json:"method"`
