@@ -179,6 +179,9 @@ func (t *Turn) NewRecord(kind string, body any, expires time.Time) (*Record, err
 	}
 	if !r.Expires.Equal(expires) {
 		t.vanishing = r
+		if err := t.vanishesAt(r); err != nil {
+			return nil, err
+		}
 	}
 	if t.dialogue == 0 {
 		return r, nil
@@ -193,7 +196,14 @@ func (t *Turn) Revise(r *Record, body any) error {
 	if r.Chapter != "" && r.Chapter != t.Room.Chapter || r.Chapter == "" && r.Room != t.Room.ID {
 		return fmt.Errorf("record %s belongs to another chapter", r.ID)
 	}
-	return t.write(r, body, nil)
+	if err := t.outlivesNothing(r); err != nil {
+		return err
+	}
+	until := r.Expires
+	if err := t.write(r, body, nil); err != nil || r.Expires.Equal(until) {
+		return err
+	}
+	return t.vanishesAt(r)
 }
 
 // freeCode is the shortest code, of at least four digits, that no other record has.

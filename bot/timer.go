@@ -210,15 +210,7 @@ func expireRecords(_ context.Context, tx *Tx, now time.Time) error {
 		return err
 	}
 	for _, r := range gone {
-		room, err := tx.Room(r.Room)
-		if err != nil {
-			return err
-		}
-		end := tx.blank
-		if room.Timer() != 0 {
-			end = tx.erase // its copies elsewhere, too
-		}
-		if err := end(r); err != nil {
+		if err := tx.blank(r); err != nil {
 			return err
 		}
 	}

@@ -41,6 +41,43 @@ func (r *Room) last(now, until time.Time) time.Time {
 	return end
 }
 
+const timerVanish = "bot.vanish"
+
+// vanishLate is how long after the messages it came from a record goes: its own room's are forgotten by then, and not deleted once more.
+const vanishLate = time.Minute
+
+// vanishesAt has a record go with the messages that it came from, whatever becomes of the room's timer.
+func (t *Turn) vanishesAt(r *Record) error {
+	return t.At(r.Expires.Add(vanishLate), timerVanish, r.ID)
+}
+
+// outlivesNothing bounds a record's next version by the messages that its first came from.
+func (t *Turn) outlivesNothing(r *Record) error {
+	var due int64
+	found, err := t.One(`SELECT due FROM timers WHERE kind = $1 AND ref = $2`, []any{timerVanish, r.ID}, &due)
+	if end := fromMillis(due).Add(-vanishLate); found && (r.Expires.IsZero() || r.Expires.After(end)) {
+		r.Expires = end
+	}
+	return err
+}
+
+// vanish erases a record and its copies elsewhere.
+func vanish(t *Turn, id string) error {
+	if ok, err := t.mayErase(); err != nil {
+		return err
+	} else if !ok {
+		return t.At(t.now.Add(eraseEvery), timerVanish, id)
+	}
+	if err := vanished(t.Tx, t.now); err != nil {
+		return err
+	}
+	all, err := t.records(`r.id = $1 AND r.latest`, id)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	return t.erase(all[0])
+}
+
 // vanishes says once what the timer means for what has just been kept.
 func (t *Turn) vanishes() error {
 	r := t.vanishing
