@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,8 +30,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// lives counts in the daemon's folder how often it was started; hangsFirst lies there if its first life is to answer one check only.
-const lives, hangsFirst = "lives", "hangs"
+// lives counts in the daemon's folder how often it was started, and with holds what it was started with; hangsFirst lies there if its first
+// life is to answer one check only.
+const lives, with, hangsFirst = "lives", "with", "hangs"
 
 // late is how many messages the daemon tells when nothing more is asked of it.
 const late = 3 * waiting
@@ -43,6 +45,9 @@ func pretend(socket string) error {
 	}
 	life := len(before) + 1
 	if err := os.WriteFile(lives, append(before, '.'), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(with, []byte(strings.Join(os.Args, " ")), 0o600); err != nil {
 		return err
 	}
 	_, err = os.Stat(hangsFirst)
@@ -158,5 +163,21 @@ func TestWhatIsToldAtTheEndIsTakenIn(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+// By itself signal-cli prints what people write, and tells it to nobody while nobody is attached.
+func TestSignalCLIPrintsNothingAndWaitsForTheBot(t *testing.T) {
+	l, end := started(t)
+	<-l.said
+	end()
+	got, err := os.ReadFile(with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"--no-receive-stdout", "--receive-mode on-connection", "--ignore-stories"} {
+		if !strings.Contains(string(got), want) {
+			t.Errorf("started as %s, want it with %s", got, want)
+		}
 	}
 }
