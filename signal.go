@@ -44,14 +44,7 @@ func (s signalLinkCmd) Run(ctx context.Context, c *cli) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	number, err := signal.Link(ctx, cfg, func(uri string) {
-		fmt.Println("On the phone of the bot's account: Signal, Settings, Linked devices, Link new device. Then take this code:")
-		fmt.Println()
-		if term.IsTerminal(int(os.Stdout.Fd())) {
-			qrterminal.GenerateHalfBlock(uri, qrterminal.L, os.Stdout)
-		}
-		fmt.Printf("%s\n\nWaiting for the phone …\n", uri)
-	})
+	number, err := signal.Link(ctx, cfg, func(uri string) { showLink(os.Stdout, uri, term.IsTerminal(int(os.Stdout.Fd()))) })
 	if err != nil {
 		return err
 	}
@@ -61,6 +54,15 @@ func (s signalLinkCmd) Run(ctx context.Context, c *cli) error {
 	}
 	fmt.Println("Now `starling run`; then somebody whom [signal] invite allows adds the bot to a group.")
 	return nil
+}
+
+// showLink shows what the phone takes: as a picture where somebody looks, and as text.
+func showLink(w io.Writer, uri string, picture bool) {
+	fmt.Fprint(w, "On the phone of the bot's account: Signal, Settings, Linked devices, Link new device. Then take this code:\n\n")
+	if picture {
+		qrterminal.GenerateHalfBlock(uri, qrterminal.L, w)
+	}
+	fmt.Fprintf(w, "%s\n\nWaiting for the phone …\n", uri)
 }
 
 type signalStatusCmd struct{}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"starling/adapters/signal"
 	"starling/bot"
@@ -71,5 +72,26 @@ func TestSignalStatusSaysWhatTheRunningBotMet(t *testing.T) {
 				t.Errorf("%v, with\n%s, want %q", err, said.String(), c.want)
 			}
 		})
+	}
+}
+
+// The code that the phone takes is a picture in a terminal, of its common width at most; and a line of text everywhere.
+func TestTheLinkIsAPictureAndText(t *testing.T) {
+	const uri = "sgnl://linkdevice?uuid=0XQdrzlrUWtqkuB9L3kJYg%3D%3D&pub_key=BZ5mBmHl0tVxSxq9%2F0p1bX3Z0cVt5q3Jt8mK4bXvGm0F"
+	for _, picture := range []bool{false, true} {
+		var out strings.Builder
+		showLink(&out, uri, picture)
+		rows := 0
+		for line := range strings.Lines(out.String()) {
+			if strings.ContainsAny(line, "▀▄█") {
+				rows++
+			}
+			if width := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); strings.ContainsAny(line, "▀▄█") && width > 80 {
+				t.Errorf("%d columns: %s", width, line)
+			}
+		}
+		if picture != (rows > 20) || !strings.Contains(out.String(), "\n"+uri+"\n") {
+			t.Errorf("as a picture %v:\n%s", picture, &out)
+		}
 	}
 }
