@@ -5,6 +5,9 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"starling/bot"
 )
@@ -107,5 +110,28 @@ func TestAGroupThatTheBotLeftMayInviteItAgain(t *testing.T) {
 				t.Errorf("the engine is told %q, want %q; the bot is in the group: %v", got, want, in)
 			}
 		})
+	}
+}
+
+// A group's name, its people, what they call themselves, its admins and its timer are the engine's as soon as they change; the bot itself is none
+// of its people.
+func TestAGroupIsFollowed(t *testing.T) {
+	now := ""
+	a, e := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+		if method == "listGroups" && now != "" {
+			return json.RawMessage(`[` + now + `]`), nil
+		}
+		return inGroup(method, params)
+	}))
+	now = `{"id":"` + groupID + `","name":"Lille","isMember":true,"messageExpirationTime":3600,"members":[{"uuid":"` + me + `"},{"uuid":"` + luc + `","number":"+14155550123"}],"admins":[{"uuid":"` + luc + `"},{"uuid":"` + me + `"}]}`
+	e.took()
+	if err := a.take(t.Context(), json.RawMessage(`{"envelope":{"sourceUuid":"`+ana+`","timestamp":5,"dataMessage":{"groupInfo":{"groupId":"`+groupID+`","revision":7,"type":"UPDATE"}}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	want := []bot.Incoming{{Room: groupID, Kind: bot.KindRoom, RoomChange: &bot.RoomChange{
+		Joined: true, Name: "Lille", Encrypted: true, Timer: time.Hour, Members: map[string]bot.MemberInfo{luc: {Name: "luc", Moderator: true}},
+	}}}
+	if d := cmp.Diff(want, e.took()); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
 	}
 }
