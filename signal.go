@@ -160,6 +160,6 @@ func (s signalCaptchaCmd) Run(ctx context.Context, c *cli) error {
 	if err := signal.Prove(ctx, cfg, s.Proof); err != nil {
 		return err
 	}
-	fmt.Println("Signal took it. What waits leaves within ten minutes.")
+	fmt.Println("Signal took it. What waits leaves now.")
 	return nil
 }
