@@ -90,6 +90,8 @@ func Check(ctx context.Context, cfg Config, rates bool) (all []bot.Finding) {
 	switch {
 	case err != nil:
 		say(bot.LevelWrong, "the device's keys cannot be looked up: "+clean(err).Error(), remedy(err))
+	case keys.DeviceKeys[s.UserID] == nil:
+		say(bot.LevelWrong, "the homeserver did not say which devices the account has", "Try again in some minutes. If it stays so, something answers /_matrix/client/v3/keys/query in the homeserver's place: look at the reverse proxy.")
 	case len(keys.DeviceKeys[s.UserID][s.DeviceID].Keys) == 0:
 		say(bot.LevelWrong, ErrDeviceLost.Error(), remedy(ErrDeviceLost))
 	case !signedByOwner(keys, s.UserID, s.DeviceID):

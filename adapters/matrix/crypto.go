@@ -51,11 +51,11 @@ func checkDevice(ctx context.Context, cli *mautrix.Client, mach *crypto.OlmMachi
 	if err != nil {
 		return err
 	}
-	if resp.DeviceKeys == nil {
+	shared := mach.GetAccount().Shared
+	if resp.DeviceKeys == nil || shared && resp.DeviceKeys[cli.UserID] == nil {
 		return errNotMatrix // and no word about this device
 	}
 	device, ok := resp.DeviceKeys[cli.UserID][cli.DeviceID]
-	shared := mach.GetAccount().Shared
 	switch {
 	case (!ok || len(device.Keys) == 0) && !shared:
 		return mach.ShareKeys(ctx, -1)

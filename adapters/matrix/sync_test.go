@@ -136,22 +136,24 @@ func openErrands(t *testing.T, acc *account) ([]errand, error) {
 
 // Only a homeserver that says which devices there are can say that this one is lost.
 func TestAnAnswerWithoutDevicesIsNoLostDevice(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	h.push(settled())
-	in := newInbox()
-	stop := acc.run(acc.open(), in)
-	in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom })
-	stop()
-	failed := false
-	h.fail(200, `{}`, func(r *http.Request) bool {
-		first := !failed && strings.HasSuffix(r.URL.Path, "/keys/query")
-		failed = failed || first
-		return first
-	})
-	acc.run(acc.open(), in)
-	h.push(inRoom(nil, []string{text(ana, "still here")}))
-	in.until(t, "what follows", textIs("still here"))
+	for _, answer := range []string{`{}`, `{"device_keys":{}}`} {
+		h := newHomeserver(t)
+		acc := newAccount(t, h)
+		h.push(settled())
+		in := newInbox()
+		stop := acc.run(acc.open(), in)
+		in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom })
+		stop()
+		failed := false
+		h.fail(200, answer, func(r *http.Request) bool {
+			first := !failed && strings.HasSuffix(r.URL.Path, "/keys/query")
+			failed = failed || first
+			return first
+		})
+		acc.run(acc.open(), in)
+		h.push(inRoom(nil, []string{text(ana, "still here")}))
+		in.until(t, "what follows", textIs("still here"))
+	}
 }
 
 // Go's decoder takes nothing that is nested deeper than 10,000 levels. What a homeserver takes and passes on is not for it to say.
