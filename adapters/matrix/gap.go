@@ -77,15 +77,13 @@ func (a *Adapter) gapBefore(ctx context.Context, b *batch, r *room, from string)
 	}
 	callCtx, cancel := context.WithTimeout(ctx, gapNow)
 	defer cancel()
-	found, err := a.fillGap(callCtx, *g)
+	found, word, err := a.fillGap(callCtx, *g)
 	switch {
 	case err == nil:
+		b.in = append(b.in, word...)
 		return found, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case noEntry(err):
-		b.in = append(b.in, a.missed(*g))
-		return nil, nil
 	}
 	a.postpone(g, err)
 	b.gaps[r.ID] = *g
@@ -114,22 +112,25 @@ func (a *Adapter) missed(g gap) bot.Incoming {
 
 // fillGap fetches what stands in a gap: back to the newest event that was handed over, and to the end of that
 // page, because events that came late over federation stand further back. Whoever sends an event sets its date: what claims to be
-// old is passed over, and hides nothing that stands behind it, unless a whole page does.
-func (a *Adapter) fillGap(ctx context.Context, g gap) ([]*event.Event, error) {
+// old is passed over, and hides nothing that stands behind it, unless a whole page does. What of the gap is not to be had, or too
+// much, its room is to hear of in word.
+func (a *Adapter) fillGap(ctx context.Context, g gap) (found []*event.Event, word []bot.Incoming, err error) {
 	oldest := g.Since.Add(-gapAge).UnixMilli()
 	filter, err := json.Marshal(map[string]any{"types": timelineTypes})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	from := g.From
-	var back []*event.Event
 pages:
-	for range gapPages {
+	for n := 1; ; n++ {
 		page, err := a.gapPage(ctx, g.Room, from, string(filter))
-		if err != nil {
-			return nil, err
+		if noEntry(err) {
+			return nil, []bot.Incoming{a.missed(g)}, nil
+		} else if err != nil {
+			return nil, nil, err
 		}
 		known, fresh := false, false
+		var reached time.Time
 		for _, evt := range *page.Chunk {
 			evt.RoomID = g.Room
 			switch {
@@ -139,19 +140,26 @@ pages:
 				known = true
 			case evt.Timestamp < oldest:
 			default:
-				fresh = true
+				fresh, reached = true, time.UnixMilli(evt.Timestamp)
 				if evt.StateKey == nil {
-					back = append(back, evt)
+					found = append(found, evt)
 				}
 			}
 		}
 		if known || !fresh || page.End == "" || page.End == from {
 			break
 		}
+		if n == gapPages {
+			if reached.After(g.Since) && reached.Before(g.Until) { // any other date says nothing about how far it came
+				g.Until = reached
+			}
+			word = append(word, a.missed(g))
+			break
+		}
 		from = page.End
 	}
-	slices.Reverse(back)
-	return back, nil
+	slices.Reverse(found)
+	return found, word, nil
 }
 
 type gapPage struct {
@@ -221,13 +229,13 @@ func (a *Adapter) doGaps(ctx context.Context, in bot.Inbox) time.Duration {
 }
 
 func (a *Adapter) tryGap(ctx context.Context, in bot.Inbox, g gap) error {
-	found, err := a.fillGap(ctx, g)
+	found, word, err := a.fillGap(ctx, g)
 	switch {
 	case err == nil:
-		return a.closeGap(ctx, in, g, found)
+		return a.closeGap(ctx, in, g, found, word...)
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case noEntry(err), a.tooLong(g.OpenedAt, gapFor):
+	case a.tooLong(g.OpenedAt, gapFor):
 		return a.closeGap(ctx, in, g, nil, a.missed(g))
 	}
 	a.postpone(&g, err)

@@ -51,7 +51,7 @@ func TestGapStopsAtADayAndAtTheOwnJoin(t *testing.T) {
 	h.messages["forged"] = page("hidden", text(ana, "forged", old), text(ana, "in between"))
 	h.messages["hidden"] = page("stale", text(ana, "fresh"))
 	for from, want := range map[string][]string{"old": {"fresh"}, "join": {"fresh"}, "forged": {"fresh", "in between"}} {
-		found, err := a.fillGap(t.Context(), gap{Room: roomID, From: from, Last: "$none", Since: time.Now()})
+		found, _, err := a.fillGap(t.Context(), gap{Room: roomID, From: from, Last: "$none", Since: time.Now()})
 		var got []string
 		for _, evt := range found {
 			got = append(got, evt.Content.Raw["body"].(string))
@@ -59,19 +59,6 @@ func TestGapStopsAtADayAndAtTheOwnJoin(t *testing.T) {
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("from %s: %q, %v; want %q", from, got, err, want)
 		}
-	}
-}
-
-func TestGapWithoutAnEndIsBounded(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	a := acc.open()
-	defer a.Close()
-	for n := range gapPages + 10 {
-		h.messages[fmt.Sprintf("p%d", n)] = fmt.Sprintf(`{"end":"p%d","chunk":[%s]}`, n+1, text(ana, "again"))
-	}
-	if got, err := a.fillGap(t.Context(), gap{Room: roomID, From: "p0", Last: "$none", Since: time.Now()}); err != nil || len(got) != gapPages {
-		t.Errorf("%d events, %v", len(got), err)
 	}
 }
 
@@ -159,23 +146,11 @@ func TestRoomHearsWhatIsMissing(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHomeserver(t)
+			h.fail(tt.status, tt.body, messages)
 			acc := newAccount(t, h)
 			move := movable(acc)
-			in := newInbox()
-			stop := acc.run(acc.open(), in)
-			h.push(settled())
-			h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s1") })
-			stop()
-			h.fail(tt.status, tt.body, messages)
 			since := acc.cfg.Now()
-			move(time.Hour)
-			stop = acc.run(acc.open(), in)
-			h.push(inRoom(nil, []string{text(ana, "now")}, `"limited":true`, `"prev_batch":"p1"`))
-			in.until(t, "now", textIs("now"))
-			h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s2") })
-			stop()
-			a := acc.open()
-			defer a.Close()
+			a, in := anHourAway(t, acc, move)
 			if tt.waits {
 				move(gapFor - time.Minute)
 				a.doGaps(t.Context(), in)
@@ -187,20 +162,75 @@ func TestRoomHearsWhatIsMissing(t *testing.T) {
 			for range 2 {
 				a.doGaps(t.Context(), in)
 			}
-			got := notices(in)
-			if len(got) != 1 || got[0].Room != roomID || got[0].Notice.Operators {
-				t.Fatalf("told %+v, want one notice in the room", got)
-			}
-			missed := got[0].Notice.Message.(Missed)
-			near := func(got locales.Time, want time.Time) bool { return got.At.Sub(want).Abs() < time.Minute }
-			if !near(missed.From, since) || !near(missed.Until, since.Add(time.Hour)) {
-				t.Errorf("told %+v, want the hour from %v", missed, since)
-			}
+			heardMissing(t, in, since, since.Add(time.Hour))
 			if open, err := a.store.openGaps(t.Context()); err != nil || len(open) != 0 {
 				t.Errorf("still open: %+v, %v", open, err)
 			}
 			acc.checkLog()
 		})
+	}
+}
+
+// anHourAway is a bot, not running, that was away from the room for an hour, of which the homeserver has sent only the end; "p1" leads
+// back into the rest.
+func anHourAway(t *testing.T, acc *account, move func(time.Duration)) (*Adapter, *inbox) {
+	t.Helper()
+	in := newInbox()
+	stop := acc.run(acc.open(), in)
+	acc.h.push(settled())
+	acc.h.until("the position moves on", func() bool { return slices.Contains(acc.h.asked, "s1") })
+	stop()
+	move(time.Hour)
+	stop = acc.run(acc.open(), in)
+	acc.h.push(inRoom(nil, []string{text(ana, "now")}, `"limited":true`, `"prev_batch":"p1"`))
+	in.until(t, "now", textIs("now"))
+	acc.h.until("the position moves on", func() bool { return slices.Contains(acc.h.asked, "s2") })
+	stop()
+	a := acc.open()
+	t.Cleanup(func() { a.Close() })
+	return a, in
+}
+
+// heardMissing checks that the room, and nobody else, was told once that what was said between two times was not read.
+func heardMissing(t *testing.T, in *inbox, from, until time.Time) {
+	t.Helper()
+	got := notices(in)
+	if len(got) != 1 || got[0].Room != roomID || got[0].Notice.Operators {
+		t.Fatalf("told %+v, want one notice in the room", got)
+	}
+	missed := got[0].Notice.Message.(Missed)
+	near := func(got locales.Time, want time.Time) bool { return got.At.Sub(want).Abs() < time.Minute }
+	if !near(missed.From, from) || !near(missed.Until, until) {
+		t.Errorf("told %+v, want from %v to %v", missed, from, until)
+	}
+}
+
+// Of a gap that is too long the newest is read, whether at once or later, and the room hears until when it was not.
+func TestRoomHearsWhereALongGapWasCut(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		h := newHomeserver(t)
+		acc := newAccount(t, h)
+		move := movable(acc)
+		since := acc.cfg.Now()
+		at := func(page int) time.Time { return since.Add(time.Hour - time.Duration(page)*30*time.Second) }
+		for n := 1; n <= gapPages+10; n++ {
+			h.messages[fmt.Sprintf("p%d", n)] = fmt.Sprintf(`{"end":"p%d","chunk":[%s]}`, n+1,
+				text(ana, "missed", fmt.Sprintf(`"origin_server_ts":%d`, at(n).UnixMilli())))
+		}
+		if later {
+			h.fail(502, `<html>`, messages)
+		}
+		a, in := anHourAway(t, acc, move)
+		if later {
+			h.fail(0, "", func(*http.Request) bool { return false })
+			move(maxPause * 2)
+			a.doGaps(t.Context(), in)
+		}
+		if got := len(in.texts()); got != gapPages+1 {
+			t.Errorf("later %v: %d texts, want %d and that which came by itself", later, got, gapPages)
+		}
+		heardMissing(t, in, since, at(gapPages))
+		acc.checkLog()
 	}
 }
 
