@@ -489,6 +489,11 @@ func (a *Adapter) ageKeys(ctx context.Context, before time.Time) error {
 		before.AddDate(0, 0, -30).Unix()); err != nil {
 		return err
 	}
+	// Whom the bot gave a key matters while it uses that or can give it once more. A key that is just being shared is in the second list only.
+	if _, err := db.Exec(ctx, `DELETE FROM crypto_megolm_outbound_session_shared WHERE session_id NOT IN (
+		SELECT session_id FROM crypto_megolm_outbound_session UNION SELECT session_id FROM crypto_megolm_inbound_session)`); err != nil {
+		return err
+	}
 	type used struct {
 		Session id.SessionID
 		Room    id.RoomID

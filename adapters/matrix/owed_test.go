@@ -215,3 +215,49 @@ func TestWhatIsOwedEnds(t *testing.T) {
 		}
 	}
 }
+
+// Who got a room key is forgotten with it, and no sooner: a device that is not known to have got it is refused when it asks again.
+func TestWhoGotARoomKeyIsForgottenWithIt(t *testing.T) {
+	h := newHomeserver(t)
+	a, _ := inRoomStopped(t, h)
+	now := time.Now()
+	a.cfg.Now = func() time.Time { return now }
+	forget := func() {
+		if err := a.forget(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	newPhone(t, h, a)
+	h.mu.Lock()
+	answer := h.refuse
+	h.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/sendToDevice/m.room_key.withheld/") {
+			forget()
+		}
+		return answer(w, r)
+	}
+	h.mu.Unlock()
+	later := func() error { now = now.Add(keyLife * 2 / 3); return nil }
+	for _, step := range []struct {
+		name string
+		do   func() error
+		want int
+	}{
+		{"while it is shared", func() error { return a.shareKey(t.Context(), roomID) }, 1},
+		{"in use, some hours later", later, 1},
+		{"in use, after more than a day", later, 1},
+		{"no longer in use", func() error { return a.store.crypto.RemoveOutboundGroupSession(t.Context(), roomID) }, 0},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		forget()
+		var known int
+		if err := a.store.db.QueryRow(t.Context(), `SELECT COUNT(*) FROM crypto_megolm_outbound_session_shared`).Scan(&known); err != nil {
+			t.Fatal(err)
+		}
+		if known != step.want {
+			t.Errorf("%s: %d devices are known to have got the key, want %d", step.name, known, step.want)
+		}
+	}
+}
