@@ -254,7 +254,7 @@ func shortNumber(s string) bool {
 // Render gives a message as it reads in this turn's language; for comparing, never for storing.
 func (t *Turn) Render(msg any) (string, error) {
 	r := t.e.reader(t.Here, t.Lang, t.now)
-	r.Lang = t.Lang
+	r.Lang, r.Zone = t.Lang, t.Zone()
 	return t.e.cfg.Locales.Render(r, msg)
 }
 

@@ -39,6 +39,14 @@ type Room struct {
 // Location is the room's time zone, UTC until one is set.
 func (r *Room) Location() *time.Location { return location(r.Zone) }
 
+// Called is the room's name as it is said, or that it has none.
+func (r *Room) Called() any {
+	if r.Name == "" {
+		return NamelessRoom{}
+	}
+	return RoomName{Name: r.Name}
+}
+
 func location(zone string) *time.Location {
 	if zone == "" {
 		return time.UTC

@@ -532,6 +532,9 @@ func (d *dispatcher) prepare(a Adapter, w *waiting) (Outgoing, error) {
 		msg = Perhaps{Message: msg}
 	}
 	reader := d.e.reader(room, says.lang, now)
+	if p.Zone != "" {
+		reader.Zone = location(p.Zone)
+	}
 	out.Lang = reader.Lang
 	out.Text, err = d.e.cfg.Locales.Render(reader, msg)
 	return out, err

@@ -111,7 +111,7 @@ func (tx *Tx) join(w *waiting, behind []*waiting) error {
 		if err != nil {
 			return err
 		}
-		if p == nil || p.lang != first.lang || p.parcel.Thread != first.parcel.Thread || len(first.msgs)+len(p.msgs) > joinAtMost ||
+		if p == nil || p.lang != first.lang || p.parcel.Zone != first.parcel.Zone || p.parcel.Thread != first.parcel.Thread || len(first.msgs)+len(p.msgs) > joinAtMost ||
 			first.octets+p.octets > joinOctets || !tx.hold(o.id) {
 			break
 		}

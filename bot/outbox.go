@@ -43,6 +43,7 @@ type parcel struct {
 	Ask     *Ask            `json:"as,omitempty"`
 	For     *entitled       `json:"for,omitempty"` // who must still be what she was
 	People  []PersonID      `json:"pp,omitempty"`  // of a joined message: whom each part answers
+	Zone    string          `json:"z,omitempty"`   // in a direct chat: in which zone it is read
 }
 
 // waiting is an outbox row as the dispatcher holds it in memory: all but what is said.

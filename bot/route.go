@@ -556,11 +556,7 @@ var whichRoom = Dialogue{
 		}
 		var options []Option
 		for _, r := range rooms {
-			o := Option{Value: fmt.Sprint(r.ID), Label: NamelessRoom{}}
-			if r.Name != "" {
-				o.Label = RoomName{Name: r.Name}
-			}
-			options = append(options, o)
+			options = append(options, Option{Value: fmt.Sprint(r.ID), Label: r.Called()})
 		}
 		return []Step{{Field: "room", Ask: WhichRoom{}, Choices: options}}
 	},

@@ -80,6 +80,7 @@ func (t *Turn) Answer(msg any, opts ...PostOption) (RowID, error) {
 	}
 	if t.Here.Direct {
 		p.parcel.Reply, p.parcel.ReplyTo = "", ""
+		p.parcel.Zone = t.Zone().String()
 	}
 	for _, o := range opts {
 		o(p)

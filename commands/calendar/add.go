@@ -170,22 +170,21 @@ func read(t *bot.Turn, d bot.Draft) event {
 // review reads the whole back: weekday, date, time and zone. Its lines are numbered like the questions.
 func review(t *bot.Turn, d bot.Draft) any {
 	e := read(t, d)
-	zone := t.Zone().String()
 	r := Review{Summary: e.Summary, When: e.say()}
-	if e.Day == "" {
-		r.When = Moment{At: locales.Time{At: e.Start, Zone: zone}}
-	}
 	if isDay(d["when"]) {
 		v, _ := time.Parse(time.DateOnly, d["when"]) // it is one
 		r.When = OnDay{Day: locales.DayOf(v.Year(), v.Month(), v.Day())}
 		r.Time = AllDay{}
 		if e.Day == "" {
-			r.Time = OClock{At: locales.Time{At: e.Start, Zone: zone}}
+			r.Time = OClock{At: locales.Time{At: e.Start}}
 		}
 	}
 	c, err := t.Chapter(t.Room.Chapter)
-	if err == nil && c != nil {
+	switch {
+	case err == nil && c != nil:
 		r.Chapter = c.Name
+	case t.Here != t.Room:
+		r.Room = t.Room.Called()
 	}
 	return r
 }

@@ -40,8 +40,7 @@ func list(t *bot.Turn, _ bot.Args) error {
 		if d, err := time.Parse(time.DateOnly, e.Day); err == nil {
 			line.Day = locales.DayOf(d.Year(), d.Month(), d.Day())
 		} else {
-			zone := t.Zone().String()
-			line.Day, line.Clock = locales.Day{At: e.Start, Zone: zone}, OnlyClock{At: locales.Clock{At: e.Start, Zone: zone}}
+			line.Day, line.Clock = locales.Day{At: e.Start}, OnlyClock{At: locales.Clock{At: e.Start}}
 		}
 		msg.Lines = append(msg.Lines, line)
 	}

@@ -35,6 +35,7 @@ type (
 		When    any
 		Time    any
 		Chapter string
+		Room    any // in a direct chat, where no chapter is
 	}
 	// Saved ends the dialogue; Added tells the room of an event that was added in a direct chat.
 	Saved struct {

@@ -26,7 +26,7 @@ func raise(t *bot.Turn, a bot.Args) error {
 		}
 	}
 	if t.Here.Encrypted && !t.Room.Encrypted {
-		return bot.Refuse(RaiseThere{Room: roomName(t.Room)})
+		return bot.Refuse(RaiseThere{Room: t.Room.Called()})
 	}
 	if text == "" {
 		return t.Start(dialogue.Name, nil)
@@ -39,13 +39,6 @@ func raise(t *bot.Turn, a bot.Args) error {
 	tellAt(t, known, "")
 	delete(known, "heard") // the line stands: another wording of what is needed changes nothing else
 	return t.Start(dialogue.Name, known)
-}
-
-func roomName(r *bot.Room) any {
-	if r.Name == "" {
-		return bot.NamelessRoom{}
-	}
-	return bot.RoomName{Name: r.Name}
 }
 
 func checkText(text string, limit int) error {
@@ -263,7 +256,7 @@ func review(t *bot.Turn, d bot.Draft) any {
 	case err == nil && c != nil:
 		r.Stays = StaysChapter{Chapter: c.Name}
 	case t.Here != t.Room:
-		r.Stays = StaysRoom{Room: roomName(t.Room)}
+		r.Stays = StaysRoom{Room: t.Room.Called()}
 	default:
 		r.Stays = StaysHere{}
 	}

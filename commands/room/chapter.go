@@ -191,7 +191,7 @@ func askToJoin(t *bot.Turn, c *bot.Chapter) error {
 	if err := set(t, settingJoining, fmt.Sprintf("%s %d", c.ID, t.Now().Unix())); err != nil {
 		return err
 	}
-	q := JoinQuestion{Room: called(t.Room), Count: len(members), Encrypted: t.Room.Encrypted, Word: first.ConfirmByWord(), Speak: speakWord(t, first.Lang)}
+	q := JoinQuestion{Room: t.Room.Called(), Count: len(members), Encrypted: t.Room.Encrypted, Word: first.ConfirmByWord(), Speak: speakWord(t, first.Lang)}
 	opts := []bot.PostOption{bot.Topic(topicJoin, fmt.Sprint(t.Room.ID)), bot.Origin(t.Room.ID)}
 	if !q.Word {
 		opts = append(opts, bot.Buttons("✅", "❌"))
@@ -248,10 +248,10 @@ func joinAnswer(t *bot.Turn, ref string, a bot.Answer) error {
 	}
 	delete(asking.Settings, settingJoining)
 	told := any(JoinDenied{Chapter: c.Name})
-	answer := any(KeptOut{Room: called(asking)})
+	answer := any(KeptOut{Room: asking.Called()})
 	if !a.No {
 		asking.Chapter, asking.Speaks = c.ID, speak
-		told, answer = JoinGranted{Chapter: c.Name, Speaks: speak}, LetIn{Room: called(asking), Speaks: speak}
+		told, answer = JoinGranted{Chapter: c.Name, Speaks: speak}, LetIn{Room: asking.Called(), Speaks: speak}
 	}
 	if err := t.SaveRoom(asking); err != nil {
 		return err

@@ -85,18 +85,10 @@ var messages = []any{
 // About puts the room's name before what is said of it in a direct chat.
 type About struct{ Room, Message any }
 
-// called is how a room is spoken of.
-func called(r *bot.Room) any {
-	if r.Name == "" {
-		return bot.NamelessRoom{}
-	}
-	return bot.RoomName{Name: r.Name}
-}
-
 // done answers; elsewhere than in the room itself it says which room was meant.
 func done(t *bot.Turn, msg any) error {
 	if t.Here.ID != t.Room.ID {
-		msg = About{Room: called(t.Room), Message: msg}
+		msg = About{Room: t.Room.Called(), Message: msg}
 	}
 	return t.Done(msg)
 }

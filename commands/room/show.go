@@ -30,7 +30,7 @@ func show(t *bot.Turn, _ bot.Args) error {
 	s := Settings{Speaks: r.Speaks, Lang: locales.Lang(r.Lang), Zone: locales.Zone(r.Zone), Now: locales.Clock{At: t.Now(), Zone: r.Zone},
 		Raise: raise(r), Paused: r.Settings[bot.SettingPaused] == "yes", Word: r.ConfirmByWord()}
 	if t.Here.ID != r.ID {
-		s.Room = called(r)
+		s.Room = r.Called()
 	}
 	chapter, err := t.Chapter(r.Chapter)
 	if err != nil {
