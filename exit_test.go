@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 
 	"starling/adapters/matrix"
 	"starling/bot"
+	"starling/bot/seal"
 )
 
 func TestWhatNoRestartMendsHasItsExitCode(t *testing.T) {
@@ -21,6 +23,31 @@ func TestWhatNoRestartMendsHasItsExitCode(t *testing.T) {
 	cfg := defaultConfig()
 	cfg.State.Dir, cfg.Matrix.User = t.TempDir(), "@starling:example.org"
 	_, _, noLogin := networks(cfg, zerolog.Nop())
+	keyed := defaultConfig()
+	keyed.State.Dir = t.TempDir()
+	open := func() error {
+		e, err := engine(keyed, nil, zerolog.Nop(), nil)
+		if err != nil {
+			return err
+		}
+		return e.Close()
+	}
+	key := filepath.Join(keyed.State.Dir, "starling.key")
+	if err := errors.Join(open(), os.Chmod(key, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	readByOthers := open()
+	if err := os.WriteFile(key, make([]byte, seal.KeySize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	otherKey := open()
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	noKey := open()
 	for what, c := range map[string]struct {
 		err  error
 		want int
@@ -33,6 +60,10 @@ func TestWhatNoRestartMendsHasItsExitCode(t *testing.T) {
 		"another account":                      {matrix.ErrOtherAccount, onlyOperator},
 		"a login that ended":                   {errors.Join(matrix.ErrLoggedOut, nil), onlyOperator},
 		"a damaged Matrix database":            {fmt.Errorf("run: %w", matrix.ErrUnreadable), onlyOperator},
+		"a newer Matrix database":              {fmt.Errorf("run: %w", matrix.ErrNewerDatabase), onlyOperator},
+		"a key that is gone":                   {noKey, onlyOperator},
+		"another database's key":               {otherKey, onlyOperator},
+		"a key that others can read":           {readByOthers, onlyOperator},
 		"a lost device":                        {fmt.Errorf("run: %w", matrix.ErrDeviceLost), onlyOperator},
 		"a database that moved":                {bot.ErrMoved, onlyOperator},
 		"a newer database":                     {bot.ErrNewerDatabase, onlyOperator},

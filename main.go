@@ -24,6 +24,7 @@ import (
 	"starling/adapters/signal"
 	"starling/adapters/web"
 	"starling/bot"
+	"starling/bot/seal"
 	"starling/commands"
 	"starling/data"
 	"starling/locales"
@@ -83,10 +84,10 @@ func (b badConfig) Unwrap() error { return b.error }
 
 // exitCode tells who would start the bot again whether that can help.
 func exitCode(err error) int {
-	if errors.As(err, new(badConfig)) {
+	if errors.As(err, new(badConfig)) || errors.As(err, new(seal.KeyError)) {
 		return onlyOperator
 	}
-	for _, e := range []error{matrix.ErrNotLoggedIn, matrix.ErrUnreadable, matrix.ErrOtherAccount, matrix.ErrLoggedOut, matrix.ErrDeviceLost, bot.ErrMoved, bot.ErrNewerDatabase, bot.ErrDamaged} {
+	for _, e := range []error{matrix.ErrNotLoggedIn, matrix.ErrUnreadable, matrix.ErrNewerDatabase, matrix.ErrOtherAccount, matrix.ErrLoggedOut, matrix.ErrDeviceLost, bot.ErrMoved, bot.ErrNewerDatabase, bot.ErrDamaged} {
 		if errors.Is(err, e) {
 			return onlyOperator
 		}

@@ -324,7 +324,7 @@ func (tx *Tx) identify() error {
 		return ErrDamaged
 	}
 	if _, err := tx.Open("meta", "value", "key", sealed); err != nil {
-		return errors.New("the key file does not fit the database: restore the one that was backed up with it")
+		return seal.KeyError("the key file does not fit the database: restore the one that was backed up with it")
 	}
 	return nil
 }

@@ -137,6 +137,8 @@ func remedy(err error) string {
 	switch {
 	case errors.Is(err, ErrNotLoggedIn), errors.Is(err, ErrUnreadable), errors.Is(err, ErrLoggedOut), errors.Is(err, ErrDeviceLost), loggedOut(err):
 		return `"When the Matrix login is lost" in docs/operating.md says how.`
+	case errors.Is(err, ErrNewerDatabase):
+		return "Put the newer program back."
 	case errors.As(err, &he) && he.Response != nil:
 		return "Try again in some minutes. If it stays so, the homeserver's log says why: ask its administrator."
 	case errors.As(err, new(*url.Error)), errors.Is(err, context.DeadlineExceeded):

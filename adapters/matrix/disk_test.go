@@ -46,6 +46,20 @@ func TestADamagedDatabaseIsFoundAtTheStart(t *testing.T) {
 	}
 }
 
+func TestANewerDatabaseIsLeftToTheNewerBot(t *testing.T) {
+	for _, table := range []string{"matrix_version", "crypto_version", "mx_version"} {
+		acc := newAccount(t, newHomeserver(t))
+		a := acc.open()
+		_, err := a.store.db.RawDB.Exec(`UPDATE ` + table + ` SET version = 99, compat = 98`)
+		if err := errors.Join(err, a.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(acc.cfg); !errors.Is(err, ErrNewerDatabase) {
+			t.Errorf("%s: %v", table, err)
+		}
+	}
+}
+
 // TestADamagedDatabaseEndsTheRun: the bot does not go on with keys that could be anything, whoever finds the damage first.
 func TestADamagedDatabaseEndsTheRun(t *testing.T) {
 	t.Run("the sync", func(t *testing.T) {

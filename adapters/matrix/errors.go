@@ -19,6 +19,7 @@ import (
 var (
 	ErrNotLoggedIn     = errors.New("there is no Matrix login in the state directory: run `starling matrix login`. If there was one and crypto.db is lost, have the recovery key at hand: with it the bot keeps its identity")
 	ErrUnreadable      = errors.New("the Matrix database (crypto.db) or its key (crypto.key) is lost or damaged: run `starling matrix login --new-device` with the recovery key at hand")
+	ErrNewerDatabase   = errors.New("the Matrix database (crypto.db) was written by a newer Starling: run that version")
 	ErrAlreadyLoggedIn = errors.New("the bot is already logged in: `starling run` starts it. To use another account, take another state directory")
 	ErrOtherAccount    = errors.New("the configuration names another Matrix account than the one that is logged in: correct [matrix] user, or log in with another state directory")
 	ErrLoggedOut       = errors.New("the homeserver no longer knows this login: the bot was logged out, or its device was deleted. Run `starling matrix login` again; with the recovery key it keeps its identity")

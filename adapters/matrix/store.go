@@ -107,10 +107,13 @@ func openStore(ctx context.Context, dir string, create bool) (*store, error) {
 	for _, part := range []*dbutil.Database{s.own, s.state.Database, s.crypto.DB} {
 		if err := part.Upgrade(ctx); err != nil {
 			db.Close()
-			if damaged(err) {
+			switch {
+			case damaged(err):
 				return nil, ErrUnreadable
+			case errors.Is(err, dbutil.ErrUnsupportedDatabaseVersion):
+				return nil, ErrNewerDatabase
 			}
-			return nil, fmt.Errorf("the Matrix database %s cannot be used (is it from a newer version of Starling?): %w", databaseFile, err)
+			return nil, fmt.Errorf("the Matrix database %s cannot be used: %w", databaseFile, err)
 		}
 	}
 	return s, nil

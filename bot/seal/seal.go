@@ -81,22 +81,27 @@ func (b *Box) Hash(kind, text string) []byte {
 	return h.Sum(nil)[:20]
 }
 
+// KeyError says why a key cannot be used, and what to do about it.
+type KeyError string
+
+func (e KeyError) Error() string { return string(e) }
+
 // LoadKey reads the key file, or makes one (mode 0600) where there is none and mayCreate holds.
 func LoadKey(path string, mayCreate bool, rand io.Reader) ([]byte, error) {
 	key, err := os.ReadFile(path)
 	switch {
 	case err == nil:
 		if len(key) != KeySize {
-			return nil, fmt.Errorf("the key file %s is damaged: restore it from a backup, without it the database cannot be read", path)
+			return nil, KeyError("the key file " + path + " is damaged: restore it from a backup, without it the database cannot be read")
 		}
 		if st, err := os.Stat(path); err == nil && st.Mode().Perm()&0o077 != 0 {
-			return nil, fmt.Errorf("the key file %s can be read by others: chmod 600 it", path)
+			return nil, KeyError("the key file " + path + " can be read by others: chmod 600 it")
 		}
 		return key, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("the key file cannot be read: %w", err)
 	case !mayCreate:
-		return nil, fmt.Errorf("the key file %s is missing: restore it from a backup, without it the database cannot be read", path)
+		return nil, KeyError("the key file " + path + " is missing: restore it from a backup, without it the database cannot be read")
 	}
 	key = make([]byte, KeySize)
 	if _, err := io.ReadFull(rand, key); err != nil {
