@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// LockNumber is the lock that a bot holds on its database.
+const LockNumber = lockNumber
+
 // EachConnection hands every connection to the database to do, while nobody else has one.
 func (e *Engine) EachConnection(do func(*sql.Conn) error) error {
 	e.writing.Lock()

@@ -42,6 +42,16 @@ func (e *Engine) MigrateTo(ctx context.Context, to string) (Moved, error) {
 		return Moved{}, err
 	}
 	defer db.Close()
+	tenure, err := hold(ctx, db)
+	if err != nil {
+		return Moved{}, fmt.Errorf("the other database: %w", err)
+	}
+	defer tenure.end()
+	if tenure != nil { // a bot may have been there until now
+		if fresh, err = isFresh(db.RawDB); err != nil {
+			return Moved{}, err
+		}
+	}
 	if !fresh {
 		return Moved{}, errors.New("there is something in the other database already: name an empty one")
 	}

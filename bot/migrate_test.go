@@ -1,6 +1,7 @@
 package bot_test
 
 import (
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,6 +13,32 @@ import (
 	"starling/bot"
 	"starling/bot/dbtest"
 )
+
+// notWhileAnotherWorksThere tries to move to a database that is still empty while another process has its lock.
+func notWhileAnotherWorksThere(t *testing.T, h *house, url string) {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close() // the lock goes with its connection
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec(`SELECT pg_advisory_lock($1)`, bot.LockNumber); err != nil {
+		t.Fatal(err)
+	}
+	e, err := h.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if _, err := e.MigrateTo(t.Context(), url); !errors.Is(err, bot.ErrLocked) {
+		t.Errorf("it moves to where another works: %v", err)
+	}
+	var tables int
+	if err := db.QueryRow(`SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema()`).Scan(&tables); err != nil || tables > 0 {
+		t.Errorf("%d tables are there, %v", tables, err)
+	}
+}
 
 // What was begun on one database goes on on the other, and there and back gives the same rows.
 func TestADatabaseMovesToAServerAndBack(t *testing.T) {
@@ -75,6 +102,7 @@ func TestADatabaseMovesToAServerAndBack(t *testing.T) {
 	}
 	h.stop()
 	before := all()
+	notWhileAnotherWorksThere(t, h, url)
 	if moved := move(url); moved.Rows < 20 || moved.Tables < len(tables) {
 		t.Errorf("moved %+v", moved)
 	}
