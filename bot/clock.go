@@ -15,6 +15,9 @@ const (
 	// leapGrace is how long nothing is erased after a leap: by then somebody has seen that the clock is wrong. After a long absence
 	// it is the same: the bot cannot tell.
 	leapGrace = 24 * time.Hour
+	// away is how far apart two looks are only after a smaller leap, or when the bot was not running, and awayGrace how long nothing
+	// is erased then: a machine that starts with a wrong clock has asked another by then, and what is truly past waits no longer.
+	away, awayGrace = 2 * time.Hour, time.Hour
 )
 
 // mayErase is whether what is past its time by the clock may be erased.
@@ -32,6 +35,8 @@ func (tx *Tx) mayErase() (bool, error) {
 	case gap > leap:
 		until = tx.now.Add(leapGrace)
 		tx.e.log.Warn().Msg("the clock leapt forward, or the bot was away for days: what is past its time is erased in a day")
+	case gap > away && until.Before(tx.now.Add(awayGrace)):
+		until = tx.now.Add(awayGrace)
 	case gap < -time.Hour: // it was set back
 		until = time.Time{}
 	}

@@ -73,24 +73,33 @@ func TestAClockThatLeapsErasesNothingAtOnce(t *testing.T) {
 	}
 }
 
-// TestAClockThatLeapsKeepsWhatWaitsToBeSaid: it is said when the clock is put right, and given up when a day has passed.
+// TestAClockThatLeapsKeepsWhatWaitsToBeSaid: it is said when the clock is put right, and given up after a while: sooner where the
+// leap could be a short absence.
 func TestAClockThatLeapsKeepsWhatWaitsToBeSaid(t *testing.T) {
-	for _, right := range []bool{true, false} {
+	for _, tc := range []struct {
+		leap, within time.Duration
+		right        bool
+	}{
+		{48 * time.Hour, 23 * time.Hour, true},
+		{48 * time.Hour, 23 * time.Hour, false},
+		{30 * time.Hour, 50 * time.Minute, true},
+		{30 * time.Hour, 50 * time.Minute, false},
+	} {
 		h, _ := share(t, bot.Expires(start.Add(24*time.Hour)))
 		h.advance(150 * time.Minute)
 		h.net.Down("!north", time.Hour)
 		h.say("!room", "ana", "/do share")
 		h.stop()
-		h.clock.jump(48 * time.Hour)
+		h.clock.jump(tc.leap)
 		h.start()
-		h.advance(23 * time.Hour)
+		h.advance(tc.within)
 		h.wantSpoken("!north")
 		if got := h.texts("!room"); len(got) != 1 {
-			t.Fatalf("within a day the origin reads %q", got)
+			t.Fatalf("%v after a leap of %v the origin reads %q", tc.within, tc.leap, got)
 		}
-		if right {
+		if tc.right {
 			h.stop()
-			h.clock.jump(-71 * time.Hour)
+			h.clock.jump(-tc.leap - tc.within)
 			h.start()
 			h.advance(2 * time.Hour)
 			h.wantSpoken("!north", "news 1", "news 2")
@@ -99,7 +108,7 @@ func TestAClockThatLeapsKeepsWhatWaitsToBeSaid(t *testing.T) {
 		h.advance(2 * time.Hour)
 		h.wantSpoken("!north")
 		if got := h.texts("!room"); len(got) != 2 || !strings.Contains(got[1], "North") {
-			t.Errorf("after a day the origin reads %q", got)
+			t.Errorf("%v after a leap of %v the origin reads %q", tc.within+2*time.Hour, tc.leap, got)
 		}
 	}
 }
