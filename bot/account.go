@@ -18,6 +18,7 @@ type account struct {
 	closed   time.Time // nothing leaves before
 	short    time.Time // until then it is short of calls
 	refusals int       // in a row
+	shown    time.Time // by then people see the alerts that were sent
 }
 
 // account gives an adapter's; the caller holds the lock.
@@ -54,7 +55,7 @@ func (w *waiting) counts() bool { return w.kind == OutEdit && w.priority == Prio
 func (d *dispatcher) oneByOne(ready []*waiting, now time.Time, sooner func(time.Time)) []*waiting {
 	taken := map[string]bool{}
 	for _, q := range d.rooms {
-		if !q.busy || !now.Before(d.account(q.adapter).short) {
+		if q.call == nil || !now.Before(d.account(q.adapter).short) {
 			continue
 		}
 		if now.Sub(q.since) < slowCall {

@@ -25,6 +25,8 @@ const (
 	longestAlert    = time.Minute // a room that is back after an outage hears soon what rings
 	// waitedFor is how many tries of a call, some four minutes, what stands behind it in a room waits for where a second try shows twice.
 	waitedFor = 8
+	// decorateAfter is how long decoration waits for alerts at most.
+	decorateAfter = 5 * time.Second
 	// clockAgain is how often it is looked whether a clock that leapt was put right.
 	clockAgain = 5 * time.Minute
 )
@@ -59,8 +61,8 @@ type sent struct {
 
 type roomQueue struct {
 	adapter string
-	busy    bool
-	since   time.Time // of the call that makes it so
+	call    *waiting  // what is on its way
+	since   time.Time // of that call
 	lanes   map[string][]*waiting
 }
 
@@ -128,7 +130,7 @@ func (d *dispatcher) remove(id RowID) {
 		return
 	}
 	delete(q.lanes, w.lane)
-	if len(q.lanes) == 0 && !q.busy {
+	if len(q.lanes) == 0 && q.call == nil {
 		delete(d.rooms, w.room)
 	}
 }
@@ -208,7 +210,7 @@ func (d *dispatcher) pass() {
 		return
 	}
 	d.discard(d.e.clock.Now())
-	ready, next := d.ready()
+	ready, next := d.alertsFirst(d.ready())
 	for _, w := range ready {
 		d.claim(w)
 	}
@@ -234,7 +236,7 @@ func (d *dispatcher) ready() (ready []*waiting, next time.Time) {
 		}
 	}
 	for _, q := range d.rooms {
-		if q.busy || d.e.adapters[q.adapter] == nil {
+		if q.call != nil || d.e.adapters[q.adapter] == nil {
 			continue
 		}
 		acc := d.account(q.adapter)
@@ -278,6 +280,41 @@ func (d *dispatcher) ready() (ready []*waiting, next time.Time) {
 	return ready, next
 }
 
+// alertsFirst leaves out decoration, for a while, where alerts are on their way or the network has yet to show them: each call would
+// take the network's time from them.
+func (d *dispatcher) alertsFirst(ready []*waiting, next time.Time) ([]*waiting, time.Time) {
+	now := d.e.clock.Now()
+	until := map[string]time.Time{} // by adapter
+	for name, acc := range d.accounts {
+		until[name] = acc.shown
+	}
+	urgent := func(w *waiting) {
+		if w != nil && w.priority == PriorityAlert {
+			until[d.rooms[w.room].adapter] = now.Add(decorateAfter)
+		}
+	}
+	for _, q := range d.rooms {
+		urgent(q.call)
+	}
+	for _, w := range ready {
+		urgent(w)
+	}
+	ready = slices.DeleteFunc(ready, func(w *waiting) bool {
+		at := until[d.rooms[w.room].adapter]
+		if last := fromMillis(w.born).Add(decorateAfter); last.Before(at) {
+			at = last
+		}
+		if w.priority != PriorityDecoration || !now.Before(at) {
+			return false
+		}
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+		return true
+	})
+	return ready, next
+}
+
 // inOrder compares two rows as they leave: the more urgent first, then the older.
 func inOrder(a, b *waiting) int {
 	return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(a.id, b.id))
@@ -294,13 +331,16 @@ func (d *dispatcher) claim(w *waiting) {
 	if d.inFlight[q.adapter] >= limit {
 		return // whoever ends next wakes us
 	}
-	q.busy, q.since = true, d.e.clock.Now()
+	q.call, q.since = w, d.e.clock.Now()
 	d.inFlight[q.adapter]++
 	d.sending[w.id] = true
 	d.e.goes(func() {
 		done := d.send(a, w)
 		d.mu.Lock()
-		q.busy = false
+		q.call = nil
+		if w.priority == PriorityAlert {
+			d.account(q.adapter).shown = d.e.clock.Now().Add(a.Abilities().Shows)
+		}
 		d.inFlight[q.adapter]--
 		delete(d.sending, w.id)
 		if done {
@@ -798,7 +838,7 @@ func (d *dispatcher) arriving(adapter, address, message string) bool {
 	id, ok := d.e.cache.roomAt(adapter, d.e.box.Hash("room", address))
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if q := d.rooms[id]; ok && q != nil && q.busy && d.e.clock.Now().Sub(q.since) < earlyWait {
+	if q := d.rooms[id]; ok && q != nil && q.call != nil && d.e.clock.Now().Sub(q.since) < earlyWait {
 		return true
 	}
 	for _, s := range d.unstored {

@@ -105,6 +105,45 @@ func TestOneSlowRoomDelaysNoOther(t *testing.T) {
 	h.wantSpoken("!room", "slow 1", "slow 2")
 }
 
+func TestDecorationWaitsUntilAlertsAreSeen(t *testing.T) {
+	able := rig.LikeMatrix()
+	able.Shows = time.Second
+	h := liveOn(t, able)
+	h.room("!slow", "luc")
+	free := make(chan struct{})
+	end := sync.OnceFunc(func() { close(free) })
+	defer end()
+	h.tap.calls(func(ctx context.Context, out bot.Outgoing) error {
+		if out.Room == "!slow" {
+			<-free
+		}
+		return nil
+	}, nil)
+	stands := func(sending, ready, outbox int, said ...string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := h.engine.Wait(ctx, func(s bot.Status) bool { return s.Sending == sending && s.Ready == ready && s.Outbox == outbox }); err != nil {
+			t.Fatalf("%v: %+v, said %q", err, h.engine.Status(), h.spoken("!room"))
+		}
+		h.wantSpoken("!room", said...)
+	}
+	h.post("!slow", "slow", bot.Rings())
+	h.post("!room", "alert", bot.Rings(), bot.Buttons("👀"))
+	stands(1, 1, 2, "alert") // another room has yet to hear one
+	pass := func(d time.Duration) {
+		for to := h.clock.Now().Add(d); h.clock.step(to); {
+		}
+	}
+	pass(5 * time.Second)
+	stands(1, 0, 1, "alert", "👀") // a slow room delays no other for long
+	h.post("!room", "again", bot.Rings(), bot.Buttons("👀"))
+	end()
+	stands(0, 1, 1, "alert", "👀", "again") // the network has yet to show them
+	pass(time.Second)
+	stands(0, 0, 0, "alert", "👀", "again", "👀")
+}
+
 func TestRetriesGrowApart(t *testing.T) {
 	h := live(t)
 	var mu sync.Mutex

@@ -185,8 +185,9 @@ type Abilities struct {
 	Reactions  bool
 	Deletes    bool
 	Files      bool
-	Idempotent bool // the same Outgoing.ID twice shows once
-	InFlight   int  // how many calls may be under way at once; 0 = 64
+	Idempotent bool          // the same Outgoing.ID twice shows once
+	InFlight   int           // how many calls may be under way at once; 0 = 64
+	Shows      time.Duration // how long after a call people may still wait for what it brings
 }
 
 // Adapter is one network. Its package imports bot, never a command.

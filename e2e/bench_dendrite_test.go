@@ -161,12 +161,12 @@ func BenchmarkRelayOnDendrite(b *testing.B) {
 			best, least := widths[0], time.Duration(0)
 			for _, width := range widths {
 				var took []time.Duration
-				for range 3 {
+				for range 5 {
 					took = append(took, d.bare(width))
 				}
 				slices.Sort(took)
-				if least == 0 || took[1] < least {
-					best, least = width, took[1]
+				if least == 0 || took[2] < least {
+					best, least = width, took[2]
 				}
 			}
 			var relay, bare []time.Duration
