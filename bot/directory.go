@@ -164,6 +164,17 @@ func (tx *Tx) Each(query string, args []any, scan func(row Row) error) error {
 	return rows.Err()
 }
 
+// idsOf lists the ids that a query gives.
+func idsOf[T ~int64](tx *Tx, query string, args ...any) (all []T, err error) {
+	err = tx.Each(query, args, func(row Row) error {
+		var id T
+		err := row.Scan(&id)
+		all = append(all, id)
+		return err
+	})
+	return all, err
+}
+
 // Row is what Each hands to its function.
 type Row interface{ Scan(into ...any) error }
 
@@ -447,13 +458,7 @@ func (tx *Tx) RoomsOfChapter(chapter string) ([]*Room, error) {
 }
 
 func (tx *Tx) roomsWhere(where string, args ...any) ([]*Room, error) {
-	var ids []RoomID
-	err := tx.Each(`SELECT id FROM rooms WHERE `+where+` ORDER BY id`, args, func(row Row) error {
-		var id RoomID
-		err := row.Scan(&id)
-		ids = append(ids, id)
-		return err
-	})
+	ids, err := idsOf[RoomID](tx, `SELECT id FROM rooms WHERE `+where+` ORDER BY id`, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -361,14 +361,7 @@ func (tx *Tx) drops(anyway bool, where string, args ...any) error {
 
 // rows lists the ids of the outbox rows that fit.
 func (tx *Tx) rows(where string, args ...any) ([]RowID, error) {
-	var all []RowID
-	err := tx.Each(`SELECT id FROM outbox WHERE `+where+` ORDER BY id`, args, func(r Row) error {
-		var id RowID
-		err := r.Scan(&id)
-		all = append(all, id)
-		return err
-	})
-	return all, err
+	return idsOf[RowID](tx, `SELECT id FROM outbox WHERE `+where+` ORDER BY id`, args...)
 }
 
 // setAside gives up on a waiting row: it and what waits for it never leave.

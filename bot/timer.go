@@ -185,22 +185,19 @@ func ownTables() []Table {
 
 // forgetStrangers deletes who is in no room any more and wrote nothing that is kept.
 func forgetStrangers(_ context.Context, tx *Tx, _ time.Time) error {
-	var gone []PersonID
-	err := tx.Each(`SELECT id FROM people WHERE NOT EXISTS (SELECT 1 FROM members m WHERE m.person = people.id)
+	gone, err := idsOf[PersonID](tx, `SELECT id FROM people WHERE NOT EXISTS (SELECT 1 FROM members m WHERE m.person = people.id)
 		AND NOT EXISTS (SELECT 1 FROM records r WHERE r.author = people.id) AND NOT EXISTS (SELECT 1 FROM dialogues d WHERE d.person = people.id)
-		AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.person = people.id) AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.person = people.id)`, nil, func(row Row) error {
-		var id PersonID
-		err := row.Scan(&id)
-		gone = append(gone, id)
+		AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.person = people.id) AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.person = people.id)`)
+	if err != nil {
 		return err
-	})
+	}
 	for _, id := range gone {
 		if err := tx.Exec(`DELETE FROM people WHERE id = $1`, id); err != nil {
 			return err
 		}
 		tx.people[id] = &Person{ID: id} // without an address: the cache lets go of her
 	}
-	return err
+	return nil
 }
 
 // expireRecords erases the words of what is past its time, and a month later the envelope too.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"starling/bot/when"
 	"starling/locales"
 	"starling/locales/markup"
 )
@@ -51,6 +52,11 @@ func (t *Turn) Zone() *time.Location {
 		return location(t.Person.Zone)
 	}
 	return t.Room.Location()
+}
+
+// Dates says how dates in this turn are read.
+func (t *Turn) Dates() when.Options {
+	return when.Options{Langs: t.Langs(), Zone: t.Zone(), Now: t.Time}
 }
 
 // Langs lists the languages in which words are looked for first.

@@ -26,6 +26,14 @@ type Reading struct {
 	Zone   *time.Location // the zone that the phrase named, else the room's
 }
 
+// String is a reading as a draft keeps it: a day, or a moment in its zone.
+func (r Reading) String() string {
+	if r.AllDay {
+		return r.At.Format(time.DateOnly)
+	}
+	return r.At.Format(time.RFC3339)
+}
+
 // Problem says why a phrase has no reading.
 type Problem string
 

@@ -21,7 +21,7 @@ func add(t *bot.Turn, a bot.Args) error {
 	if t.Here.Encrypted && !t.Room.Encrypted {
 		return bot.Refuse(AddThere{})
 	}
-	r, rest, found := when.Extract(a.Text("event"), options(t))
+	r, rest, found := when.Extract(a.Text("event"), t.Dates())
 	if !found {
 		r.Problem = when.Unknown
 	}
@@ -37,10 +37,6 @@ func add(t *bot.Turn, a bot.Args) error {
 		d["summary"] = rest
 	}
 	return t.Start(addDialogue.Name, d)
-}
-
-func options(t *bot.Turn) when.Options {
-	return when.Options{Langs: t.Langs(), Zone: t.Zone(), Now: t.Time}
 }
 
 func checkSummary(text string) error {
@@ -65,20 +61,12 @@ func settle(d bot.Draft, all []when.Reading) {
 	delete(d, "time")
 	var values []string
 	for _, r := range all {
-		values = append(values, value(r))
+		values = append(values, r.String())
 	}
 	d[readings] = strings.Join(values, " ")
 	if len(values) == 1 {
 		d["when"] = values[0]
 	}
-}
-
-// value is a reading as the draft keeps it: a day, or a moment in its zone.
-func value(r when.Reading) string {
-	if r.AllDay {
-		return r.At.Format(time.DateOnly)
-	}
-	return r.At.Format(time.RFC3339)
 }
 
 // isDay is whether a value is a day without an hour.
@@ -102,7 +90,7 @@ func steps(t *bot.Turn, d bot.Draft) []bot.Step {
 // askWhen asks when it is; which of several readings, when what was said could be several.
 func askWhen(t *bot.Turn, d bot.Draft) bot.Step {
 	s := bot.Step{Field: "when", Ask: AskWhen{}, Hint: HintWhen{}, Parse: func(t *bot.Turn, text string) (string, error) {
-		r := when.Parse(text, options(t))
+		r := when.Parse(text, t.Dates())
 		if r.Problem != when.None {
 			return "", bot.Refuse(BadWhen{Reason: reason(r.Problem), Hint: HintWhen{}})
 		}
@@ -126,7 +114,7 @@ func askTime(d bot.Draft) bot.Step {
 	day := d["when"]
 	return bot.Step{Field: "time", Ask: AskTime{}, Hint: HintTime{}, Choices: []bot.Option{{Value: wholeDay, Label: AllDay{}, Words: "calendar.words.all_day"}},
 		Parse: func(t *bot.Turn, text string) (string, error) {
-			r := when.Parse(day+" "+text, options(t))
+			r := when.Parse(day+" "+text, t.Dates())
 			switch {
 			case r.Problem == when.Past, r.Problem == when.Gap:
 				return "", bot.Refuse(BadWhen{Reason: reason(r.Problem), Hint: HintTime{}})
@@ -137,7 +125,7 @@ func askTime(d bot.Draft) bot.Step {
 			case r.Readings[0].AllDay:
 				return wholeDay, nil
 			}
-			return value(r.Readings[0]), nil
+			return r.Readings[0].String(), nil
 		}}
 }
 
@@ -152,7 +140,7 @@ func eventAt(t *bot.Turn, v string) event {
 		e.Day, e.Start, e.End = v, day, day.AddDate(0, 0, 1)
 		return e
 	}
-	e.Start, _ = time.Parse(time.RFC3339, v) // values are made by value alone
+	e.Start, _ = time.Parse(time.RFC3339, v) // it is of a reading
 	return e
 }
 

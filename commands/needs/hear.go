@@ -28,7 +28,7 @@ func hear(t *bot.Turn, d bot.Draft, text string) {
 		delete(d, field)
 	}
 	heard := []string{"what"}
-	if r, rest, found := when.Extract(text, options(t)); found && r.Problem == when.None {
+	if r, rest, found := when.Extract(text, t.Dates()); found && r.Problem == when.None {
 		settle(t, d, r.Readings)
 		heard = append(heard, "due", "readings")
 		text = rest
@@ -44,31 +44,19 @@ func hear(t *bot.Turn, d bot.Draft, text string) {
 	d["heard"] = strings.Join(heard, " ")
 }
 
-func options(t *bot.Turn) when.Options {
-	return when.Options{Langs: t.Langs(), Zone: t.Zone(), Now: t.Time}
-}
-
 // settle takes over by when; of several readings one will be asked for.
 func settle(t *bot.Turn, d bot.Draft, readings []when.Reading) {
 	delete(d, "due")
 	delete(d, "readings")
 	var values []string
 	for _, r := range readings {
-		values = append(values, dueValue(r))
+		values = append(values, r.String())
 	}
 	if len(values) == 1 {
 		d["due"] = values[0]
 		return
 	}
 	d["readings"] = strings.Join(values, " ")
-}
-
-// dueValue is a reading as the draft keeps it: a day, or a moment.
-func dueValue(r when.Reading) string {
-	if r.AllDay {
-		return r.At.Format(dayLayout)
-	}
-	return r.At.Format(time.RFC3339)
 }
 
 // dueOf reads it back. day is "" for a moment; due is the end of the day.

@@ -124,7 +124,7 @@ func askDue(d bot.Draft) bot.Step {
 		if when.Open(text, t.Langs()) {
 			return noHurry, nil
 		}
-		r := when.Parse(text, options(t))
+		r := when.Parse(text, t.Dates())
 		if r.Problem != when.None {
 			return "", bot.Refuse(BadDue{Reason: reason(r.Problem), Hint: HintDue{}})
 		}

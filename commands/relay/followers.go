@@ -234,18 +234,8 @@ func setOpen(t *bot.Turn, a bot.Args) error {
 	if err != nil {
 		return err
 	}
-	if c.Open = a.Text("switch") == "on"; c.Open {
-		if err := t.May(bot.Sends); err != nil {
-			return err
-		}
-	}
-	if err := t.SaveChapter(c); err != nil {
-		return err
-	}
-	if c.Open {
-		return t.Done(Opened{Own: name, Hidden: !c.Listed})
-	}
-	return t.Done(Closed{Own: name})
+	c.Open = a.Text("switch") == "on"
+	return choose(t, c, c.Open, Opened{Own: name, Hidden: !c.Listed}, Closed{Own: name})
 }
 
 // setListed says whether other chapters see that this one exists.
@@ -254,7 +244,13 @@ func setListed(t *bot.Turn, a bot.Args) error {
 	if err != nil {
 		return err
 	}
-	if c.Listed = a.Text("switch") == "on"; c.Listed {
+	c.Listed = a.Text("switch") == "on"
+	return choose(t, c, c.Listed, Listed{Own: name}, Unlisted{Own: name})
+}
+
+// choose keeps what was chosen: more than before is shown only on a word that is fresh.
+func choose(t *bot.Turn, c *bot.Chapter, more bool, yes, no any) error {
+	if more {
 		if err := t.May(bot.Sends); err != nil {
 			return err
 		}
@@ -262,10 +258,10 @@ func setListed(t *bot.Turn, a bot.Args) error {
 	if err := t.SaveChapter(c); err != nil {
 		return err
 	}
-	if c.Listed {
-		return t.Done(Listed{Own: name})
+	if more {
+		return t.Done(yes)
 	}
-	return t.Done(Unlisted{Own: name})
+	return t.Done(no)
 }
 
 func choosing(t *bot.Turn) (*bot.Chapter, bot.ChapterName, error) {
