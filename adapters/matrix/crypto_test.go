@@ -148,7 +148,7 @@ func TestLateKeyOpensWhatWasHeldAlsoAfterARestart(t *testing.T) {
 	stop := acc.run(a, in)
 	h.push(settled(encryption()))
 	h.push(inRoom(nil, []string{s.says("one"), s.says("two")}))
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s2") })
+	h.handed("s2")
 	if n := held(t, a); n != 2 {
 		t.Fatalf("%d events held", n)
 	}
@@ -160,7 +160,7 @@ func TestLateKeyOpensWhatWasHeldAlsoAfterARestart(t *testing.T) {
 	}
 	late := newSpeaker(t)
 	h.push(inRoom(nil, []string{late.says("three")}))
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s4") })
+	h.handed("s4")
 	stop()
 
 	a, in = acc.open(), newInbox()
@@ -177,7 +177,7 @@ func TestLateKeyOpensWhatWasHeldAlsoAfterARestart(t *testing.T) {
 	h.push(`{"rooms":{}}`)
 	stop = acc.run(a, in)
 	in.until(t, "three", textIs("three"))
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s5") })
+	h.handed("s5")
 	stop()
 	acc.checkLog()
 }
@@ -389,7 +389,7 @@ func TestRoomKeyReachesWhoComesWhileItIsShared(t *testing.T) {
 		if strings.Contains(r.URL.Path, "/sendToDevice/m.room.encrypted/") {
 			once.Do(func() {
 				h.push(inRoom(nil, []string{member("@eve:example.org", "join")}))
-				h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s2") })
+				h.handed("s2")
 			})
 		}
 		return false
@@ -424,7 +424,7 @@ func TestRoomKeyIsRenewedWhenWhoWasInvitedComes(t *testing.T) {
 		t.Fatal(first, err)
 	}
 	h.push(inRoom(nil, []string{member("@eve:example.org", "join", `"unsigned":{"prev_content":{"membership":"invite"}}`)}))
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s2") })
+	h.handed("s2")
 	if err := a.shareKey(t.Context(), roomID); err != nil {
 		t.Fatal(err)
 	}
@@ -436,10 +436,7 @@ func TestRoomKeyIsRenewedWhenWhoWasInvitedComes(t *testing.T) {
 // Somebody begins an Olm session with the bot while it shares a room key with her. Until that session is stored, none is there: neither
 // for who asks whether a one-time key must be claimed, nor for who then looks for one to encrypt with.
 func TestAnOlmSessionCountsOnceItIsStored(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	a := acc.open()
-	defer a.Close()
+	a := alone(t)
 	ctx := t.Context()
 	key := a.mach.OwnIdentity().IdentityKey // any will do
 	begun, err := a.mach.GetAccount().Internal.NewOutboundSession(key, key)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,15 +32,45 @@ type call struct {
 	Body         string
 }
 
+// news is a lock over what a test waits for.
+type news struct {
+	sync.Mutex
+	changed chan struct{} // closed and renewed whenever something happens
+}
+
+// touch says that something happened. The lock is held by the caller.
+func (n *news) touch() {
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// wait waits until ok holds, which looks under the lock.
+func (n *news) wait(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	limit := time.After(30 * time.Second)
+	for {
+		n.Lock()
+		done, changed := ok(), n.changed
+		n.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			t.Fatalf("never came: %s", what)
+		}
+	}
+}
+
 // homeserver is a small one, with answers to /sync that the test writes.
 type homeserver struct {
 	*httptest.Server
 	t testing.TB
 
-	mu       sync.Mutex
-	changed  chan struct{} // closed and renewed whenever something happens
-	syncs    []string      // answers to /sync; the token of number n is sn
-	asked    []string      // the since parameters
+	mu       news
+	syncs    []string // answers to /sync; the token of number n is sn
+	asked    []string // the since parameters
 	messages map[string]string
 	calls    []call
 	device   json.RawMessage
@@ -49,15 +80,10 @@ type homeserver struct {
 }
 
 func newHomeserver(t testing.TB) *homeserver {
-	h := &homeserver{t: t, changed: make(chan struct{}), messages: map[string]string{}}
+	h := &homeserver{t: t, mu: news{changed: make(chan struct{})}, messages: map[string]string{}}
 	h.Server = httptest.NewServer(h)
 	t.Cleanup(h.Close)
 	return h
-}
-
-func (h *homeserver) touch() {
-	close(h.changed)
-	h.changed = make(chan struct{})
 }
 
 // push adds an answer to /sync: a JSON object without next_batch.
@@ -65,26 +91,19 @@ func (h *homeserver) push(answer string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.syncs = append(h.syncs, answer)
-	h.touch()
+	h.mu.touch()
 }
 
 // until waits for something that the server has seen.
 func (h *homeserver) until(what string, ok func() bool) {
 	h.t.Helper()
-	limit := time.After(30 * time.Second)
-	for {
-		h.mu.Lock()
-		done, changed := ok(), h.changed
-		h.mu.Unlock()
-		if done {
-			return
-		}
-		select {
-		case <-changed:
-		case <-limit:
-			h.t.Fatalf("never came: %s", what)
-		}
-	}
+	h.mu.wait(h.t, what, ok)
+}
+
+// handed waits until the bot asks for what follows a token of /sync: it has stored what it was sent before.
+func (h *homeserver) handed(token string) {
+	h.t.Helper()
+	h.until("the position moves on to "+token, func() bool { return slices.Contains(h.asked, token) })
 }
 
 // called finds a request whose path contains part. The lock is held by the caller.
@@ -132,7 +151,7 @@ func (h *homeserver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		if up.Fallback != nil {
 			h.fallbacks = append(h.fallbacks, string(up.Fallback))
-			h.touch()
+			h.mu.touch()
 		}
 		h.mu.Unlock()
 		fmt.Fprint(w, `{"one_time_key_counts":{"signed_curve25519":50}}`)
@@ -158,7 +177,7 @@ func (h *homeserver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.calls = append(h.calls, call{r.Method, path, body.String()})
-		h.touch()
+		h.mu.touch()
 		fmt.Fprintf(w, `{"event_id":"$sent%d","room_id":"!new:example.org"}`, len(h.calls))
 	}
 }
@@ -171,9 +190,9 @@ func (h *homeserver) sync(w http.ResponseWriter, r *http.Request) {
 	}
 	h.mu.Lock()
 	h.asked = append(h.asked, since)
-	h.touch()
+	h.mu.touch()
 	for n >= len(h.syncs) {
-		changed := h.changed
+		changed := h.mu.changed
 		h.mu.Unlock()
 		select {
 		case <-changed:
@@ -189,8 +208,7 @@ func (h *homeserver) sync(w http.ResponseWriter, r *http.Request) {
 
 // inbox is the engine's side: it keeps what it is given and can fail.
 type inbox struct {
-	mu        sync.Mutex
-	changed   chan struct{}
+	mu        news
 	tries     [][]bot.Incoming
 	got       []bot.Incoming
 	fail      func(try int) error
@@ -199,13 +217,13 @@ type inbox struct {
 	unstored  []bot.Incoming
 }
 
-func newInbox() *inbox { return &inbox{changed: make(chan struct{}), allowance: 3} }
+func newInbox() *inbox { return &inbox{mu: news{changed: make(chan struct{})}, allowance: 3} }
 
 func (i *inbox) Deliver(_ context.Context, in ...bot.Incoming) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.tries = append(i.tries, in)
-	defer func() { close(i.changed); i.changed = make(chan struct{}) }()
+	defer i.mu.touch()
 	if i.fail != nil {
 		if err := i.fail(len(i.tries)); err != nil {
 			return err
@@ -228,49 +246,39 @@ func (i *inbox) Unstored(in ...bot.Incoming) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.unstored = append(i.unstored, in...)
-	close(i.changed)
-	i.changed = make(chan struct{})
+	i.mu.touch()
+}
+
+// failsOnce has the engine fail to store what it is handed next.
+func (i *inbox) failsOnce() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	next := len(i.tries) + 1
+	i.fail = func(try int) error {
+		if try == next {
+			return errors.New("full")
+		}
+		return nil
+	}
 }
 
 // wait waits for something that the engine has been told. The lock is held while ok looks.
 func (i *inbox) wait(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	limit := time.After(30 * time.Second)
-	for {
-		i.mu.Lock()
-		done, changed := ok(), i.changed
-		i.mu.Unlock()
-		if done {
-			return
-		}
-		select {
-		case <-changed:
-		case <-limit:
-			t.Fatalf("never told: %s", what)
-		}
-	}
+	i.mu.wait(t, what, ok)
 }
 
 // until waits for deliveries and gives the first for which ok holds.
-func (i *inbox) until(t *testing.T, what string, ok func(in bot.Incoming) bool) bot.Incoming {
+func (i *inbox) until(t *testing.T, what string, ok func(in bot.Incoming) bool) (found bot.Incoming) {
 	t.Helper()
-	limit := time.After(30 * time.Second)
-	for {
-		i.mu.Lock()
-		changed := i.changed
-		for _, in := range i.got {
-			if ok(in) {
-				i.mu.Unlock()
-				return in
-			}
+	i.mu.wait(t, what, func() bool {
+		n := slices.IndexFunc(i.got, ok)
+		if n >= 0 {
+			found = i.got[n]
 		}
-		i.mu.Unlock()
-		select {
-		case <-changed:
-		case <-limit:
-			t.Fatalf("never delivered: %s", what)
-		}
-	}
+		return n >= 0
+	})
+	return found
 }
 
 func (i *inbox) texts() []string {
@@ -323,6 +331,14 @@ func (acc *account) open() *Adapter {
 	return a
 }
 
+// alone is an adapter on its own: nothing runs, and no homeserver says anything.
+func alone(t testing.TB) *Adapter {
+	t.Helper()
+	a := newAccount(t, newHomeserver(t)).open()
+	t.Cleanup(func() { a.Close() })
+	return a
+}
+
 // run starts the adapter; the function that it returns stops it again and gives Run's error.
 func (acc *account) run(a *Adapter, in bot.Inbox) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -342,6 +358,16 @@ func (acc *account) run(a *Adapter, in bot.Inbox) (stop func() error) {
 	}
 	acc.t.Cleanup(func() { stop() })
 	return stop
+}
+
+// running is a homeserver whose room, as settled makes it, a bot is in, and the engine behind that bot.
+func running(t testing.TB, more ...string) (*homeserver, *inbox) {
+	t.Helper()
+	h, in := newHomeserver(t), newInbox()
+	acc := newAccount(t, h)
+	acc.run(acc.open(), in)
+	h.push(settled(more...))
+	return h, in
 }
 
 var counter struct {
@@ -424,4 +450,11 @@ func (h *homeserver) fail(code int, body string, when func(r *http.Request) bool
 		fmt.Fprint(w, body)
 		return true
 	}
+}
+
+// mended has it answer again after fail.
+func (h *homeserver) mended() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refuse = nil
 }

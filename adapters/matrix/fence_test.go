@@ -80,7 +80,7 @@ func TestALostAnswerNeedsAFenceOfItsOwn(t *testing.T) {
 				}()
 				for {
 					h.mu.Lock()
-					changed, body := h.changed, ""
+					changed, body := h.mu.changed, ""
 					if h.count(fenceType.Type) > fences {
 						fences++
 						body = h.calls[len(h.calls)-1].Body
@@ -115,7 +115,7 @@ func TestALostAnswerNeedsAFenceOfItsOwn(t *testing.T) {
 			if err := again(); err == nil {
 				t.Fatal("that counts as sent")
 			}
-			h.fail(0, "", func(*http.Request) bool { return false })
+			h.mended()
 			if err := again(); err != nil {
 				t.Fatal(err)
 			}

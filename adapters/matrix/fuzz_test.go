@@ -164,8 +164,7 @@ func FuzzDecrypted(f *testing.F) {
 			f.Add(plain, relation)
 		}
 	}
-	a := newAccount(f, newHomeserver(f)).open()
-	f.Cleanup(func() { a.Close() })
+	a := alone(f)
 	s := newSpeaker(f)
 	s.hands(a)
 	if err := a.store.putRoom(f.Context(), &room{ID: roomID, Membership: joined, Encrypted: true}); err != nil {

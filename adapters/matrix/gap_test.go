@@ -1,7 +1,6 @@
 package matrix
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -90,7 +89,7 @@ func filledLater(t *testing.T, code int, body string) {
 	in.until(t, "elsewhere", textIs("elsewhere"))
 	h.push(inRoom(nil, []string{text(ana, "five")}, `"limited":true`, `"prev_batch":"p2"`))
 	in.until(t, "five", textIs("five"))
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s5") })
+	h.handed("s5")
 	stop()
 
 	a := acc.open() // not run: what it does by itself is done here
@@ -102,14 +101,8 @@ func filledLater(t *testing.T, code int, body string) {
 		text(ana, "one", `"event_id":"$one"`) + `]}`
 	h.mu.Unlock()
 	move(maxPause * 2)
+	in.failsOnce() // the engine cannot store the first of them
 	in.mu.Lock()
-	failed := len(in.tries)
-	in.fail = func(try int) error { // the engine cannot store the first of them
-		if try == failed+1 {
-			return errors.New("full")
-		}
-		return nil
-	}
 	in.got = nil
 	in.mu.Unlock()
 	for range 3 {
@@ -178,13 +171,13 @@ func anHourAway(t *testing.T, acc *account, move func(time.Duration)) (*Adapter,
 	in := newInbox()
 	stop := acc.run(acc.open(), in)
 	acc.h.push(settled())
-	acc.h.until("the position moves on", func() bool { return slices.Contains(acc.h.asked, "s1") })
+	acc.h.handed("s1")
 	stop()
 	move(time.Hour)
 	stop = acc.run(acc.open(), in)
 	acc.h.push(inRoom(nil, []string{text(ana, "now")}, `"limited":true`, `"prev_batch":"p1"`))
 	in.until(t, "now", textIs("now"))
-	acc.h.until("the position moves on", func() bool { return slices.Contains(acc.h.asked, "s2") })
+	acc.h.handed("s2")
 	stop()
 	a := acc.open()
 	t.Cleanup(func() { a.Close() })
@@ -222,7 +215,7 @@ func TestRoomHearsWhereALongGapWasCut(t *testing.T) {
 		}
 		a, in := anHourAway(t, acc, move)
 		if later {
-			h.fail(0, "", func(*http.Request) bool { return false })
+			h.mended()
 			move(maxPause * 2)
 			a.doGaps(t.Context(), in)
 		}
@@ -257,7 +250,7 @@ func TestNothingIsRepeatedBeforeTheGapIsFilled(t *testing.T) {
 	h.mu.Unlock()
 	h.push(inRoom(nil, []string{ev(fenceType.Type, botID, fence), text(ana, "behind")}))
 	in.until(t, "behind", textIs("behind"))
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s3") })
+	h.handed("s3")
 	h.mu.Lock()
 	h.refuse = nil
 	h.messages["p1"] = `{"chunk":[` + text(botID, "alert", `"event_id":"$before"`, `"unsigned":{"transaction_id":"`+transaction("x-1")+`"}`) + `]}`

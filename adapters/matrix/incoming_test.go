@@ -15,9 +15,7 @@ import (
 // bench is an adapter with one room, without a homeserver.
 func bench(t *testing.T) (*Adapter, *batch, *room) {
 	t.Helper()
-	acc := newAccount(t, newHomeserver(t))
-	a := acc.open()
-	t.Cleanup(func() { a.Close() })
+	a := alone(t)
 	for person, name := range map[string]string{ana: "Ana", botID: "Murmur"} {
 		m := &event.MemberEventContent{Membership: event.MembershipJoin, Displayname: name}
 		if err := a.store.state.putMember(t.Context(), roomID, eventUser(person), m); err != nil {

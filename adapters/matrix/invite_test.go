@@ -123,9 +123,7 @@ func TestJoinIsTriedAgainAlsoAfterARestart(t *testing.T) {
 	<-tries
 	<-tries
 	stop()
-	h.mu.Lock()
-	h.refuse = nil
-	h.mu.Unlock()
+	h.mended()
 	again := newInbox()
 	again.allowance = 0 // it was counted when it was accepted
 	acc.run(acc.open(), again)
@@ -133,11 +131,7 @@ func TestJoinIsTriedAgainAlsoAfterARestart(t *testing.T) {
 }
 
 func TestDirectInvitation(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	in := newInbox()
-	acc.run(acc.open(), in)
-	h.push(settled())
+	h, in := running(t)
 	h.push(invite("!dm:example.org", ana, `,"is_direct":true`))
 	h.until("the join", func() bool { return h.called("/join/!dm:example.org") != nil })
 	h.push(strings.ReplaceAll(inRoom(nil, []string{member(ana, "join"), member(botID, "join"), text(ana, "help")}), roomID, "!dm:example.org"))
@@ -176,9 +170,7 @@ func TestWhatIsADirectChat(t *testing.T) {
 
 // A tombstone or another invitation may come while the bot is still about what the one before asked for.
 func TestWhatIsWantedMeanwhileIsNotForgotten(t *testing.T) {
-	acc := newAccount(t, newHomeserver(t))
-	a := acc.open()
-	defer a.Close()
+	a := alone(t)
 	now := time.Now()
 	for _, tt := range []struct {
 		want string
@@ -206,9 +198,7 @@ func TestWhatIsWantedMeanwhileIsNotForgotten(t *testing.T) {
 }
 
 func TestARoomIsLeftOnceHoweverOftenThatIsWanted(t *testing.T) {
-	acc := newAccount(t, newHomeserver(t))
-	a := acc.open()
-	defer a.Close()
+	a := alone(t)
 	now := time.Now()
 	for range 2 {
 		now = now.Add(time.Minute)

@@ -56,7 +56,7 @@ func TestLateKeyIsAskedForOnceAndTakenBack(t *testing.T) {
 	}
 	h.push(settled(encryption()))
 	h.push(inRoom(nil, []string{s.says("one"), s.says("two")}))
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s2") })
+	h.handed("s2")
 	if n := ask(); n != 0 {
 		t.Errorf("asked %d times at once: keys often come a sync later", n)
 	}
@@ -66,7 +66,7 @@ func TestLateKeyIsAskedForOnceAndTakenBack(t *testing.T) {
 	}
 	// More that was said with the same key is no reason to ask again, nor is a restart.
 	h.push(inRoom(nil, []string{s.says("three")}))
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s3") })
+	h.handed("s3")
 	stop()
 	a = acc.open()
 	acc.run(a, in)
@@ -86,7 +86,7 @@ func TestLateKeyIsAskedForOnceAndTakenBack(t *testing.T) {
 	s.hands(a)
 	h.push(inRoom(nil, []string{text(ana, "clear")}))
 	in.until(t, "three", textIs("three"))
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s4") })
+	h.handed("s4")
 	ask()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -117,22 +117,14 @@ func TestSenderIsToldOnceThatHerMessageCannotBeRead(t *testing.T) {
 	stop := acc.run(a, in)
 	h.push(settled(encryption()))
 	h.push(inRoom(nil, []string{s.says("one"), s.says("two", `"event_id":"$two"`)}))
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s2") })
+	h.handed("s2")
 	move(59 * time.Second)
 	a.tellSenders(t.Context(), in)
 	if got := notices(in); len(got) != 0 {
 		t.Errorf("told within the minute: %+v", got)
 	}
 	move(time.Second)
-	in.mu.Lock()
-	failed := len(in.tries)
-	in.fail = func(try int) error { // the engine cannot store it: nothing was said
-		if try == failed+1 {
-			return fmt.Errorf("full")
-		}
-		return nil
-	}
-	in.mu.Unlock()
+	in.failsOnce() // the engine cannot store it: nothing was said
 	a.tellSenders(t.Context(), in)
 	a.tellSenders(t.Context(), in)
 	a.tellSenders(t.Context(), in)
@@ -219,7 +211,7 @@ func TestFloodOfCiphertextCostsLittle(t *testing.T) {
 		flood = append(flood, said)
 	}
 	h.push(inRoom(nil, flood))
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s2") })
+	h.handed("s2")
 	move(2 * time.Minute)
 	for range 100 {
 		a.askForKeys(t.Context())

@@ -49,9 +49,7 @@ func TestOperatorsSeeHowTheConnectionIs(t *testing.T) {
 	if r.Connected || !strings.Contains(r.Trouble, "502") || strings.ContainsAny(r.Trouble, "@!$") {
 		t.Errorf("while the homeserver is down: %+v", r)
 	}
-	h.mu.Lock()
-	h.refuse = nil
-	h.mu.Unlock()
+	h.mended()
 	h.push(inRoom(nil, []string{text(ana, "after")}))
 	in.until(t, "what came after", textIs("after"))
 	h.until("the next poll", func() bool { return a.Report().Connected })

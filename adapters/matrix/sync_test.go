@@ -64,7 +64,7 @@ func TestTokenIsHeldBackUntilTheEngineHasStored(t *testing.T) {
 	h.push(inRoom(nil, []string{text(ana, "/needs"), text(ana, "/calendar")}))
 	stop := acc.run(a, in)
 	in.until(t, "/calendar", textIs("/calendar"))
-	h.until("the next poll", func() bool { return slices.Contains(h.asked, "s2") })
+	h.handed("s2")
 	stop()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -116,7 +116,7 @@ func TestNothingFromBeforeTheJoinIsAnswered(t *testing.T) {
 	if clear.Encrypted || clear.Trust != bot.TrustUnknown {
 		t.Errorf("clear text is taken for encrypted: %+v", clear)
 	}
-	h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s4") })
+	h.handed("s4")
 	stop()
 	errands, err := openErrands(t, acc)
 	if err != nil || len(errands) != 0 {
@@ -158,11 +158,7 @@ func TestAnAnswerWithoutDevicesIsNoLostDevice(t *testing.T) {
 
 // Go's decoder takes nothing that is nested deeper than 10,000 levels. What a homeserver takes and passes on is not for it to say.
 func TestADeepEventStopsNobody(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	in := newInbox()
-	acc.run(acc.open(), in)
-	h.push(settled())
+	h, in := running(t)
 	deep := func(open, end string) string {
 		return text(ana, "deep", fmt.Sprintf(`"unsigned":{"x":%s"x\"]}\\"%s}`, strings.Repeat(open, 20_000), strings.Repeat(end, 20_000)))
 	}
@@ -228,11 +224,7 @@ func TestShallowLeavesTheRestAlone(t *testing.T) {
 }
 
 func TestMalformedEventsStopNobody(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	in := newInbox()
-	acc.run(acc.open(), in)
-	h.push(settled())
+	h, in := running(t)
 	h.push(inRoom(nil, []string{
 		`{"type":7}`, `null`, `"x"`,
 		ev("m.room.message", ana, `{"msgtype":["m.text"],"body":{"a":1}}`),
@@ -251,10 +243,7 @@ func TestMalformedEventsStopNobody(t *testing.T) {
 
 // Whatever the adapter or its library stumbles over, it is passed over, and the database is not left locked.
 func TestAnEventThatMakesTheBotStumble(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	a := acc.open()
-	defer a.Close()
+	a := alone(t)
 	v := &visit{a: a, b: newBatch(), r: nil, announced: true} // a room that is not there: whoever looks at it panics
 	err := a.store.txn(t.Context(), func(ctx context.Context) error {
 		return v.read(ctx, parse(t, encryption()), true)
@@ -271,11 +260,7 @@ func TestAnEventThatMakesTheBotStumble(t *testing.T) {
 }
 
 func TestMembersAndPowerAreFollowed(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	in := newInbox()
-	acc.run(acc.open(), in)
-	h.push(settled())
+	h, in := running(t)
 	h.push(inRoom(nil, []string{
 		member("@cem:example.org", "join"),
 		ev("m.room.power_levels", ana, `{"users":{"`+ana+`":100,"@cem:example.org":50}}`, `"state_key":""`),
@@ -338,7 +323,7 @@ func TestRoomsAreComparedAfterARestart(t *testing.T) {
 	in := newInbox()
 	stop := acc.run(acc.open(), in)
 	in.until(t, "the room", func(in bot.Incoming) bool { return in.Kind == bot.KindRoom })
-	h.until("the next poll", func() bool { return slices.Contains(h.asked, "s1") })
+	h.handed("s1")
 	stop()
 
 	in = newInbox()
@@ -354,11 +339,7 @@ func TestRoomsAreComparedAfterARestart(t *testing.T) {
 }
 
 func TestKickedAndAlone(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	in := newInbox()
-	acc.run(acc.open(), in)
-	h.push(settled(encryption()))
+	h, in := running(t, encryption())
 	h.push(inRoom(nil, []string{member("@ben:example.org", "leave"), member(ana, "leave")}))
 	h.until("the bot leaves", func() bool { return h.called(roomID+"/leave") != nil })
 	h.push(fmt.Sprintf(`{"rooms":{"leave":{%q:{}}}}`, roomID))
@@ -369,10 +350,7 @@ func TestKickedAndAlone(t *testing.T) {
 }
 
 func TestRoomThatWasEncryptedStaysSo(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	a := acc.open()
-	defer a.Close()
+	a := alone(t)
 	r := &room{ID: roomID, Membership: joined, Encrypted: true}
 	ctx := t.Context()
 	if err := a.store.putRoom(ctx, r); err != nil {
@@ -396,10 +374,7 @@ func TestRoomThatWasEncryptedStaysSo(t *testing.T) {
 
 // Nobody can fill a room's share of what is held until a key comes, nor all together more than that.
 func TestHostileFloodIsBounded(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	a := acc.open()
-	defer a.Close()
+	a := alone(t)
 	b := newBatch()
 	hold := func(sender string, n int) {
 		for i := range n {
@@ -430,11 +405,7 @@ func TestHostileFloodIsBounded(t *testing.T) {
 }
 
 func TestGarbageFromTheHomeserver(t *testing.T) {
-	h := newHomeserver(t)
-	acc := newAccount(t, h)
-	in := newInbox()
-	acc.run(acc.open(), in)
-	h.push(settled())
+	h, in := running(t)
 	h.push(`{"rooms":{"join":{"!x:y":null},"invite":{"!x:y":null},"leave":{"!x:y":null}},"to_device":{"events":[null,{"type":"m.room.encrypted","content":{"algorithm":"m.olm.v1.curve25519-aes-sha2"}}]},"account_data":{"events":[{"type":"m.direct","content":{"a":5,"b":[7,""]}}]}}`)
 	h.push(inRoom(nil, []string{text(ana, "fine")}))
 	in.until(t, "fine", textIs("fine"))

@@ -1,7 +1,6 @@
 package matrix
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -160,11 +159,7 @@ func TestNoRoomIsFollowedToAWeakerOne(t *testing.T) {
 		{"made from none", nil, []string{ev("m.room.create", ana, `{}`, `"state_key":""`)}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := newHomeserver(t)
-			acc := newAccount(t, h)
-			in := newInbox()
-			acc.run(acc.open(), in)
-			h.push(settled(tt.old...))
+			h, in := running(t, tt.old...)
 			// What an invitation says of the room proves nothing.
 			h.push(answer([]string{tombstone(nextID)}, invitedBy("@eve:evil.net", nextID, encryption())))
 			h.wentTo(nextID)
@@ -242,7 +237,7 @@ func TestARoomThatCannotBeJoinedForADayIsGivenUpAndSomebodyHearsOfIt(t *testing.
 			h.push(tt.answer)
 			in := newInbox()
 			stop := acc.run(acc.open(), in)
-			h.until("the position moves on", func() bool { return slices.Contains(h.asked, "s2") })
+			h.handed("s2")
 			stop()
 			a := acc.open() // not run: what it does by itself is done here
 			defer a.Close()
@@ -255,15 +250,7 @@ func TestARoomThatCannotBeJoinedForADayIsGivenUpAndSomebodyHearsOfIt(t *testing.
 			a.doErrands(t.Context())
 			move(maxPause * 2)
 			a.doErrands(t.Context())
-			in.mu.Lock()
-			failed := len(in.tries)
-			in.fail = func(try int) error { // the engine cannot store it: nothing was said
-				if try == failed+1 {
-					return errors.New("full")
-				}
-				return nil
-			}
-			in.mu.Unlock()
+			in.failsOnce() // the engine cannot store it: nothing was said
 			for range 3 {
 				a.tellSenders(t.Context(), in)
 			}
