@@ -135,3 +135,25 @@ func TestAGroupIsFollowed(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", d)
 	}
 }
+
+func TestWhoMayTakeTheBotIntoGroups(t *testing.T) {
+	for _, c := range []struct {
+		rules          []string
+		person, number string
+		allowed, named bool
+	}{
+		{nil, ana, anaCall, false, false},
+		{[]string{luc}, ana, anaCall, false, false},
+		{[]string{luc, ana}, ana, "", true, true},
+		{[]string{anaCall}, ana, anaCall, true, true},
+		{[]string{anaCall}, ana, "", false, false}, // she hides it
+		{[]string{""}, ana, "", false, false},
+		{[]string{"*"}, ana, "", true, false},
+		{[]string{"*", ana}, ana, "", true, true}, // as often as she likes
+	} {
+		a := &Adapter{cfg: Config{Invite: c.rules}}
+		if allowed, named := a.mayInvite(c.person, c.number); allowed != c.allowed || named != c.named {
+			t.Errorf("%q: %s %q may: %v, by name: %v", c.rules, c.person, c.number, allowed, named)
+		}
+	}
+}
