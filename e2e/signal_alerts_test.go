@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"starling/e2e/lab"
 )
@@ -77,6 +78,9 @@ func TestAlertsCrossBetweenSignalAndMatrix(t *testing.T) {
 	preview := luc.Wait(lab.Want{Room: lille, From: starling.ID, AfterID: back, Contains: []string{"descente", "✅"}})
 	luc.React(lille, preview.ID, "✅")
 	got := ana.Wait(lab.Hears{Group: barcelona, After: after, Contains: []string{"Alerta de", "Lille", "descente au local"}})
+	if len(got.Styles) == 0 || !strings.Contains(marked(got), "Lille") || !strings.HasPrefix(marked(got), "Alerta de") {
+		t.Errorf("of %q is bold %q", got.Body, marked(got))
+	}
 	jordi.React(barcelona, got, "👀")
 	starling.WaitIdle(t) // the phone may have the alert before the bot knows that it was sent
 	tells("/alerta lista", "Lille")
@@ -88,6 +92,12 @@ func TestAlertsCrossBetweenSignalAndMatrix(t *testing.T) {
 			t.Errorf("a room that is not encrypted hears %q", m.Body)
 		}
 	}
+}
+
+// marked is what the first style of a message is put on.
+func marked(h lab.Heard) string {
+	units := utf16.Encode([]rune(h.Body))
+	return string(utf16.Decode(units[h.Styles[0].Start : h.Styles[0].Start+h.Styles[0].Length]))
 }
 
 // friends are people who may take the bot into groups: one person may into a few a day.

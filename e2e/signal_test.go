@@ -77,6 +77,11 @@ func TestTheBotSitsInASignalGroup(t *testing.T) {
 		mark := ana.Mark()
 		ana.Send(lab.Letter{Phone: bot, Text: "help"})
 		ana.Wait(lab.Hears{After: mark, Contains: []string{"/needs"}})
+		whole := lab.LongText("/needs " + strings.Repeat("🌊", 498) + "YZ")
+		whole.Phone, mark = bot, ana.Mark()
+		ana.Send(whole)
+		ana.Wait(lab.Hears{After: mark, Contains: []string{"🌊", "(2"}})
+		ana.Send(lab.Letter{Phone: bot, Text: "cancel"})
 		long := lab.LongText("/needs " + strings.Repeat("🌊", 499) + "Z") // over 2,000 octets
 		long.Group = group
 		asked := luc.Wait(lab.Hears{Group: group, Quotes: luc.Send(long), Contains: []string{"🌊", "(2"}})
@@ -89,6 +94,7 @@ func TestTheBotSitsInASignalGroup(t *testing.T) {
 
 	t.Run("nothing trips over what else comes", func(t *testing.T) {
 		ana, luc := ana.In(t), luc.In(t)
+		began := ana.Mark()
 		target := luc.Say(group, "good evening")
 		photo := []lab.Attachment{{Type: "image/png", Name: "a.png", Data: base64.StdEncoding.EncodeToString([]byte("png"))}}
 		for _, l := range []lab.Letter{
@@ -108,6 +114,11 @@ func TestTheBotSitsInASignalGroup(t *testing.T) {
 		answers(t, ana, asked, "cancel")
 		if st := starling.WaitIdle(t); st.Errors != 0 {
 			t.Errorf("the bot stumbled: %+v", st)
+		}
+		for _, m := range ana.Heard(group, began) {
+			if m.From == bot.ID && m.Quote != nil && m.Quote.Author != ana.ID {
+				t.Errorf("the bot answers ordinary talk, or the account's own phone: %s", m.Body)
+			}
 		}
 		if left, err := daemon.Attachments(); err != nil || len(left) > 0 {
 			t.Errorf("what came attached still lies there: %q, %v", left, err)
@@ -146,6 +157,17 @@ func TestTheBotSitsInASignalGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 		luc.Wait(lab.Hears{Group: group, Quotes: asked, Contains: []string{"12 mattresses"}})
+	})
+
+	t.Run("it leaves, and is taken in again", func(t *testing.T) {
+		ana := ana.In(t)
+		asked := says(t, ana, "/room goodbye", "leave this room")
+		mark := ana.Mark()
+		ana.React(group, asked, "✅")
+		starling.WaitStatus(t, "it is in the direct chat alone", func(st lab.BotStatus) bool { return st.Rooms == 1 })
+		ana.Invite(group, bot)
+		ana.Wait(lab.Hears{Group: group, After: mark, Contains: []string{"Here I am again"}})
+		says(t, ana, "/room", "English")
 	})
 
 	t.Run("removed", func(t *testing.T) {
