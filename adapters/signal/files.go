@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // files is the folder in which signal-cli keeps, in the clear and for ever, what comes attached: photos that are to be seen once, too. The
@@ -40,10 +41,12 @@ func (d *daemon) sweep() {
 // alone is whether signal-cli's folder is the bot's account's only: all accounts there have one folder for what comes attached.
 func (d *daemon) alone() bool {
 	data, err := os.ReadFile(filepath.Join(filepath.Dir(d.files()), "data", "accounts.json"))
-	var list struct {
-		Accounts []struct{} `json:"accounts"`
+	if errors.Is(err, fs.ErrNotExist) {
+		return true
 	}
-	return errors.Is(err, fs.ErrNotExist) || err == nil && json.Unmarshal(data, &list) == nil && len(list.Accounts) <= 1
+	var list struct{ Accounts []who }
+	others := func(w who) bool { return w.Number != d.cfg.Account }
+	return err == nil && json.Unmarshal(data, &list) == nil && !slices.ContainsFunc(list.Accounts, others)
 }
 
 // forget deletes what came attached to one message, of whatever kind.

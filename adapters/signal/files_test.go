@@ -12,7 +12,7 @@ import (
 
 // What came attached is deleted wherever in a message it stands; no name leads out of the folder, and at the start all of it goes.
 func TestWhatCameAttachedIsDeleted(t *testing.T) {
-	d := newDaemon(Config{Data: t.TempDir()})
+	d := newDaemon(Config{Data: t.TempDir(), Account: own})
 	for _, name := range []string{"attachments/photo.jpg", "attachments/photo.jpg.preview", "attachments/thumb", "attachments/image", "attachments/next.jpg", "account.db"} {
 		path := filepath.Join(d.cfg.Data, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -46,7 +46,11 @@ func TestWhatCameAttachedIsDeleted(t *testing.T) {
 	if diff := cmp.Diff([]string{"account.db", "next.jpg"}, left()); diff != "" {
 		t.Errorf("after the messages (-want +got)\n%s", diff)
 	}
-	for accounts, want := range map[string][]string{`{},{}`: {"account.db", "accounts.json", "next.jpg"}, `{}`: {"account.db", "accounts.json"}} {
+	for accounts, want := range map[string][]string{
+		`{"number":"` + own + `"},{"number":"` + anaCall + `"}`: {"account.db", "accounts.json", "next.jpg"},
+		`{"number":"` + anaCall + `"}`:                          {"account.db", "accounts.json", "next.jpg"},
+		`{"number":"` + own + `"}`:                              {"account.db", "accounts.json"},
+	} {
 		if err := os.MkdirAll(filepath.Join(d.cfg.Data, "data"), 0o700); err != nil {
 			t.Fatal(err)
 		}
