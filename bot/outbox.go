@@ -113,6 +113,18 @@ func About(r *Record) PostOption {
 	return func(p *post) { p.record, p.lane = r.ID, r.ID }
 }
 
+// Lists ties the message to records that stand in it beside others: it goes when one of them is erased.
+func Lists(all ...*Record) PostOption {
+	return func(p *post) {
+		p.ref = refLists
+		for _, r := range all {
+			p.ref += " " + r.ID
+		}
+	}
+}
+
+const refLists = "lists"
+
 // Topic routes reactions on the message, and replies to it, to the handler of that name.
 func Topic(name, ref string) PostOption {
 	return func(p *post) { p.topic, p.ref = name, ref }

@@ -431,10 +431,20 @@ func (tx *Tx) erase(r *Record) error {
 			return err
 		}
 	}
+	shown := refLists + "%" + r.ID + "%"
+	lists, err := tx.rows(`ref LIKE $1`, shown)
+	if err != nil {
+		return err
+	}
+	for _, row := range lists {
+		if err := tx.Delete(row); err != nil {
+			return err
+		}
+	}
 	if err := tx.drop(`record = $1`, r.ID); err != nil {
 		return err
 	}
-	return tx.Exec(`UPDATE outbox SET data = NULL WHERE record = $1 AND state <> 0`, r.ID)
+	return tx.Exec(`UPDATE outbox SET data = NULL WHERE (record = $1 OR ref LIKE $2) AND state <> 0`, r.ID, shown)
 }
 
 const topicWithdraw = "withdraw"

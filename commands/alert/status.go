@@ -28,7 +28,7 @@ func status(t *bot.Turn, a bot.Args) error {
 		if err != nil {
 			return err
 		}
-		return t.Done(msg)
+		return t.Done(msg, bot.Lists(r))
 	}
 	s := Status{Code: r.Code(), Urgency: urgencyTerm(b.Urgency), At: locales.Time{At: b.Sent, Zone: b.Zone}, Lines: quote(b.Description)}
 	if b.State == stateOver {
@@ -45,7 +45,7 @@ func status(t *bot.Turn, a bot.Args) error {
 	if err := s.helpers(t, r); err != nil {
 		return err
 	}
-	return t.Done(s)
+	return t.Done(s, bot.Lists(r))
 }
 
 // tally counts by name, in the order in which names first come.
@@ -161,7 +161,8 @@ func list(t *bot.Turn, _ bot.Args) error {
 	}
 	slices.SortStableFunc(all, func(a, b *bot.Record) int { return b.At.Compare(a.At) })
 	l := List{More: max(0, len(all)-maxItems), Hidden: hidden}
-	for _, r := range all[:len(all)-l.More] {
+	all = all[:len(all)-l.More]
+	for _, r := range all {
 		b, err := read(r)
 		if err != nil {
 			return err
@@ -172,5 +173,5 @@ func list(t *bot.Turn, _ bot.Args) error {
 		}
 		l.Items = append(l.Items, Item{Mark: mark(b.Urgency), Code: r.Code(), Day: locales.Day{At: b.Sent}, Clock: locales.Clock{At: b.Sent}, Text: short(b.Description), Chapter: name})
 	}
-	return t.Done(l)
+	return t.Done(l, bot.Lists(all...))
 }

@@ -21,6 +21,7 @@ func list(t *bot.Turn, _ bot.Args) error {
 	}
 	msg := Coming{Zone: locales.Zone(t.Zone().String())}
 	later, hidden := 0, 0
+	var shown []*bot.Record
 	for _, r := range records {
 		e, err := body(r)
 		if err != nil {
@@ -42,7 +43,7 @@ func list(t *bot.Turn, _ bot.Args) error {
 		} else {
 			line.Day, line.Clock = locales.Day{At: e.Start}, OnlyClock{At: locales.Clock{At: e.Start}}
 		}
-		msg.Lines = append(msg.Lines, line)
+		msg.Lines, shown = append(msg.Lines, line), append(shown, r)
 	}
 	if later > 0 {
 		msg.More = Later{Count: later}
@@ -53,7 +54,7 @@ func list(t *bot.Turn, _ bot.Args) error {
 	if len(msg.Lines) == 0 {
 		return t.Done(Nothing{More: msg.More, Hidden: msg.Hidden})
 	}
-	return t.Done(msg)
+	return t.Done(msg, bot.Lists(shown...))
 }
 
 // show shows one event.

@@ -41,18 +41,19 @@ func list(t *bot.Turn, a bot.Args) error {
 	last := (len(all) - 1) / page
 	at := min(max(a.Number("page"), 1)-1, last)
 	msg := List{Count: len(all), Hidden: rest}
+	var shown []*bot.Record
 	for _, e := range all[at*page : min((at+1)*page, len(all))] {
 		line := Listed{Code: e.r.Code(), Urgency: urgencyName(e.Urgency), What: e.brief(), By: e.by()}
 		if e.late(t.Time) {
 			line.By = Late{Day: sayDay(e.Day, e.Due)}
 		}
-		msg.Lines = append(msg.Lines, line)
+		msg.Lines, shown = append(msg.Lines, line), append(shown, e.r)
 	}
 	msg.Code = all[at*page].r.Code()
 	if after := len(all) - (at+1)*page; after > 0 {
 		msg.More = More{Count: after, Page: at + 2}
 	}
-	return t.Done(msg)
+	return t.Done(msg, bot.Lists(shown...))
 }
 
 type entry struct {
