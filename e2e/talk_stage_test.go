@@ -104,6 +104,13 @@ func (w witness) Run(ctx context.Context, in bot.Inbox) error {
 	return w.adapter.Run(ctx, witnessed{in, w.w})
 }
 
+// Abilities are the adapter's, but for what the conversation's clock would wait for: it stands still meanwhile.
+func (w witness) Abilities() bot.Abilities {
+	able := w.adapter.Abilities()
+	able.Shows = 0
+	return able
+}
+
 func (w witness) Send(ctx context.Context, out bot.Outgoing) (string, error) {
 	id, err := w.adapter.Send(ctx, out)
 	if err == nil {
