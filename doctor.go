@@ -80,7 +80,7 @@ func (d doctorCmd) Run(ctx context.Context, c *cli) error {
 	if bot.Running(cfg.State.Dir) {
 		h, err := bot.AskHealth(ctx, cfg.State.Dir)
 		if err != nil {
-			say(bot.Finding{Level: bot.LevelWarning, Text: "running: the bot does not say how it is: " + err.Error()})
+			say(bot.Finding{Level: bot.LevelWarning, Text: "running: the bot does not say how it is: " + err.Error(), Remedy: "Restart it if it stays so, with the program that the doctor is part of."})
 		}
 		for _, t := range h.Troubles() {
 			say(bot.Finding{Level: bot.LevelWarning, Text: "running: " + t.Text, Remedy: "starling status says more."})
