@@ -160,6 +160,28 @@ func TestTheSupervisorHearsWhetherTheBotLives(t *testing.T) {
 	}
 }
 
+// systemd itself understands the unit, and finds little that it leaves open.
+func TestTheUnitIsHardened(t *testing.T) {
+	path, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("there is no systemd-analyze")
+	}
+	text, err := os.ReadFile("deploy/starling.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit := filepath.Join(t.TempDir(), "starling.service")
+	if err := os.WriteFile(unit, bytes.ReplaceAll(text, []byte("/opt/starling/starling"), []byte("/bin/true")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(path, "--man=no", "verify", unit).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := exec.Command(path, "security", "--offline=true", "--threshold=20", "--no-pager", unit).CombinedOutput(); err != nil {
+		t.Errorf("it is more open than 2.0: %v\n%s", err, out)
+	}
+}
+
 // What operators read fits a narrow terminal, and a command to be copied is whole.
 func TestWhatOperatorsReadFitsANarrowTerminal(t *testing.T) {
 	var out bytes.Buffer
