@@ -65,7 +65,8 @@ func checkFiles(t *testing.T, script, dir string) {
 		for _, a := range l.Acts {
 			said := strings.ToLower(strings.ToValidUTF8(a.Text, ""))
 			for _, part := range parts(said) {
-				secrets[part] = secrets[part] || !strings.Contains(ours, part)
+				// "/forget" is found where any byte that happens to be a "/" stands before a key of ours.
+				secrets[part] = secrets[part] || !strings.Contains(ours, strings.TrimLeft(part, "/!"))
 			}
 			names := []string{a.Room, a.Person, a.Options["chapter"], a.Options["members"], a.Options["by"]}
 			for _, word := range letters.FindAllString(said+" "+strings.ToLower(strings.Join(names, " ")), -1) {
