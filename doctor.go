@@ -109,8 +109,12 @@ func disk(dir string) []bot.Finding {
 		}
 		dir = up
 	}
+	return []bot.Finding{diskFinding(s)}
+}
+
+func diskFinding(s syscall.Statfs_t) bot.Finding {
 	if s.Type == tmpfs {
-		return []bot.Finding{{Level: bot.LevelWrong, Text: "disk: the state lies in memory (tmpfs) and is gone after a restart", Remedy: "Name a directory on a disk in [state] dir."}}
+		return bot.Finding{Level: bot.LevelWrong, Text: "disk: the state lies in memory (tmpfs) and is gone after a restart", Remedy: "Name a directory on a disk in [state] dir."}
 	}
 	free := uint64(s.Bavail) * uint64(s.Bsize)
 	f := bot.Finding{Text: fmt.Sprintf("disk: %d MB are free", free>>20)}
@@ -120,7 +124,7 @@ func disk(dir string) []bot.Finding {
 	case free < diskWarns:
 		f.Level, f.Remedy = bot.LevelWarning, "Make room before it runs out."
 	}
-	return []bot.Finding{f}
+	return f
 }
 
 // printFinding writes a finding as a line with its mark, and what to do about it below.

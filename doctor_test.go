@@ -5,7 +5,11 @@ import (
 	"go/parser"
 	"go/token"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
+
+	"starling/bot"
 )
 
 // TestEveryFaultThatTheDoctorFindsHasARemedy reads it where findings are made: most faults cannot be had in a test.
@@ -62,5 +66,26 @@ func TestEveryFaultThatTheDoctorFindsHasARemedy(t *testing.T) {
 	}
 	if faults < 30 {
 		t.Errorf("only %d faults were found: this tests nothing", faults)
+	}
+}
+
+func TestTheDoctorLooksAtTheDisk(t *testing.T) {
+	disk := func(megabytes uint64) syscall.Statfs_t {
+		return syscall.Statfs_t{Bsize: 4096, Bavail: megabytes << 20 / 4096}
+	}
+	for _, c := range []struct {
+		disk syscall.Statfs_t
+		want bot.Level
+		text string
+	}{
+		{disk(5000), bot.LevelFine, "5000 MB are free"},
+		{disk(900), bot.LevelWarning, "900 MB are free"},
+		{disk(50), bot.LevelWrong, "50 MB are free"},
+		{syscall.Statfs_t{Type: tmpfs, Bsize: 4096, Bavail: 1 << 30}, bot.LevelWrong, "lies in memory"},
+	} {
+		f := diskFinding(c.disk)
+		if f.Level != c.want || !strings.Contains(f.Text, c.text) || (f.Remedy == "") != (c.want == bot.LevelFine) {
+			t.Errorf("the doctor finds %+v, want %q", f, c.text)
+		}
 	}
 }
