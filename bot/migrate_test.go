@@ -129,3 +129,51 @@ func TestADatabaseMovesToAServerAndBack(t *testing.T) {
 		t.Errorf("after the answer was said %q", got[said:])
 	}
 }
+
+// A server that keeps something else than what it was given, were it one word, is not moved to.
+func TestADatabaseThatComesOutDifferentIsNotMovedTo(t *testing.T) {
+	dbtest.File(t)
+	h := build(t, rig.LikeMatrix())
+	h.start()
+	h.room("!room", "ana*")
+	h.stop()
+	server, err := dbtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	url, err := server.Create("starling")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`
+		CREATE FUNCTION garble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.lang := 'xx'; RETURN NEW; END $$;
+		CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() WHERE object_identity = 'public.rooms') THEN
+				CREATE TRIGGER garble BEFORE INSERT ON rooms FOR EACH ROW EXECUTE FUNCTION garble();
+			END IF;
+		END $$;
+		CREATE EVENT TRIGGER watch ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION watch();`); err != nil {
+		t.Fatal(err)
+	}
+	e, err := h.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.MigrateTo(t.Context(), url); err == nil || !strings.Contains(err.Error(), "rows of rooms are not the same there") {
+		t.Errorf("it was moved: %v", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.start() // where it was before
+	h.say("!room", "ana", "/echo here")
+	if got := h.texts("!room"); !slices.Contains(got, "here") {
+		t.Errorf("the bot says %q", got)
+	}
+}
