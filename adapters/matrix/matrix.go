@@ -93,6 +93,8 @@ type Adapter struct {
 
 	clock clock
 
+	failures int // of the sync, one after the other; only the sync uses it
+
 	ready     chan struct{} // closed after the first sync: from then on members and devices are current
 	readyOnce sync.Once
 	wake      chan struct{} // a room wants to be joined or left

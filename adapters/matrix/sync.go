@@ -22,10 +22,18 @@ import (
 const (
 	pollFor       = 30 * time.Second
 	timelineLimit = 100
+	// blindAfter is how often in a row the homeserver fails to say what is new before it is asked without what was said.
+	blindAfter = 2
 )
 
-// syncFilter asks only for what is read. Members come whole: keys must reach all of them.
-var syncFilter = func() string {
+// syncFilter asks only for what is read. Members come whole: keys must reach all of them. blindFilter leaves out what was said; none of
+// it has that type (Dendrite knows no wildcards here).
+var (
+	syncFilter  = filterFor(timelineTypes)
+	blindFilter = filterFor([]string{"org.starling.none"})
+)
+
+func filterFor(timeline []string) string {
 	none := map[string]any{"not_types": []string{"*"}}
 	filter, err := json.Marshal(map[string]any{
 		"presence":     none,
@@ -34,14 +42,14 @@ var syncFilter = func() string {
 			"account_data": none,
 			"ephemeral":    none,
 			"state":        map[string]any{"types": stateTypes},
-			"timeline":     map[string]any{"limit": timelineLimit, "types": timelineTypes},
+			"timeline":     map[string]any{"limit": timelineLimit, "types": timeline},
 		},
 	})
 	if err != nil {
 		panic(err)
 	}
 	return string(filter)
-}()
+}
 
 var (
 	stateTypes    = []string{"m.room.member", "m.room.power_levels", "m.room.create", "m.room.encryption", "m.room.history_visibility", "m.room.join_rules", "m.room.name", "m.room.tombstone"}
@@ -94,6 +102,7 @@ type response struct {
 		} `json:"invite"`
 		Leave map[id.RoomID]*struct{} `json:"leave"`
 	} `json:"rooms"`
+	blind bool // without what was said: it is a gap in every room
 }
 
 // batch is what comes of one answer to /sync: what the engine is told and what is stored after it has taken it.
@@ -268,7 +277,7 @@ func (a *Adapter) syncOnce(ctx context.Context, in bot.Inbox, retryHeld *bool) e
 	if err != nil {
 		return err
 	}
-	resp, err := a.poll(ctx, since)
+	resp, err := a.ask(ctx, since)
 	if err != nil {
 		return err
 	}
@@ -312,21 +321,40 @@ func (a *Adapter) handOver(ctx context.Context, in bot.Inbox, b *batch, next str
 	return nil
 }
 
-// poll makes the call. It returns at once until the first sync after the start, so that the bot is soon current.
-func (a *Adapter) poll(ctx context.Context, since string) (*response, error) {
+// ask gets what is new. One event that the homeserver took and cannot put into an answer (Dendrite: nested 9,993 levels deep) makes it
+// fail for ever, for all rooms, whatever rooms the filter leaves out. Asked without what was said it goes on, and that is read room by
+// room. Where it only was in trouble for a moment, this costs calls and loses nothing.
+func (a *Adapter) ask(ctx context.Context, since string) (*response, error) {
 	wait := pollFor
 	select {
 	case <-a.ready:
-	default:
+	default: // at once until the first sync after the start, so that the bot is soon current
 		wait = 0
 	}
+	resp, err := a.poll(ctx, since, syncFilter, wait)
+	if httpStatus(err) == http.StatusInternalServerError {
+		if a.failures++; a.failures < blindAfter {
+			return nil, err
+		}
+		if resp, err = a.poll(ctx, since, blindFilter, 0); err == nil {
+			a.log.Warn().Msg("The homeserver fails to say what is new in all rooms together; it is read room by room")
+			resp.blind = true
+		}
+	}
+	if err == nil {
+		a.failures = 0
+	}
+	return resp, err
+}
+
+func (a *Adapter) poll(ctx context.Context, since, filter string, wait time.Duration) (*response, error) {
 	limit := pollFor + 30*time.Second
 	if since == "" {
 		limit = 5 * time.Minute
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	query := map[string]string{"timeout": strconv.FormatInt(wait.Milliseconds(), 10), "filter": syncFilter, "set_presence": "offline"}
+	query := map[string]string{"timeout": strconv.FormatInt(wait.Milliseconds(), 10), "filter": filter, "set_presence": "offline"}
 	if since != "" {
 		query["since"] = since
 	}
@@ -422,6 +450,11 @@ func (a *Adapter) read(ctx context.Context, in bot.Inbox, resp *response, since 
 	if err = a.openHeld(ctx, b, tried, retryHeld); err != nil {
 		return b, tried, err
 	}
+	if resp.blind {
+		if err = a.openAll(ctx, resp); err != nil {
+			return b, tried, err
+		}
+	}
 	for _, rid := range slices.Sorted(maps.Keys(resp.Rooms.Join)) {
 		var data *joinedRoom
 		if err = json.Unmarshal(resp.Rooms.Join[rid], &data); err != nil {
@@ -429,6 +462,9 @@ func (a *Adapter) read(ctx context.Context, in bot.Inbox, resp *response, since 
 		}
 		if data == nil {
 			continue
+		}
+		if resp.blind {
+			data.Timeline.Limited, data.Timeline.PrevBatch = true, resp.NextBatch
 		}
 		if err = a.readRoom(ctx, b, rid, data, since == ""); err != nil {
 			return b, tried, err
@@ -444,6 +480,24 @@ func (a *Adapter) read(ctx context.Context, in bot.Inbox, resp *response, since 
 		}
 	}
 	return b, tried, nil
+}
+
+// openAll puts every room that the bot is in into an answer.
+func (a *Adapter) openAll(ctx context.Context, resp *response) error {
+	rooms, err := a.store.joinedRooms(ctx)
+	if err != nil {
+		return err
+	}
+	if resp.Rooms.Join == nil {
+		resp.Rooms.Join = map[id.RoomID]json.RawMessage{}
+	}
+	for _, r := range rooms {
+		_, here := resp.Rooms.Join[r.ID]
+		if _, gone := resp.Rooms.Leave[r.ID]; !here && !gone {
+			resp.Rooms.Join[r.ID] = json.RawMessage(`{}`)
+		}
+	}
+	return nil
 }
 
 // peek lists what people say in an answer of which nothing can be stored, without storing anything: what was read of it, and what is

@@ -172,6 +172,33 @@ func TestADeepEventStopsNobody(t *testing.T) {
 	}
 }
 
+// Dendrite takes events that it cannot put into an answer to /sync, and then fails for all rooms whatever rooms the filter leaves out.
+func TestARoomThatBreaksTheSyncStopsNobody(t *testing.T) {
+	const other = "!other:example.org"
+	h, in := newHomeserver(t), newInbox()
+	h.fail(500, `{"message":"Internal Server Error"}`, func(r *http.Request) bool {
+		q := r.URL.Query()
+		return strings.HasSuffix(r.URL.Path, "/sync") && q.Get("since") == "s2" && strings.Contains(q.Get("filter"), "m.room.message")
+	})
+	acc := newAccount(t, h)
+	acc.run(acc.open(), in)
+	h.push(settled())
+	h.push(strings.ReplaceAll(settled(), roomID, other))
+	h.mu.Lock()
+	h.messages["s3"] = `{"chunk":[` + text(ana, "asked") + `]}` // of both rooms
+	h.mu.Unlock()
+	h.push(strings.ReplaceAll(inRoom([]string{encryption()}, nil), roomID, other))
+	h.push(inRoom(nil, []string{text(ana, "now")}))
+	in.until(t, "what follows", textIs("now"))
+	if got, want := in.texts(), []string{"asked", "asked", "now"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	in.until(t, "the state of the other room", func(i bot.Incoming) bool {
+		return i.Room == other && i.RoomChange != nil && i.RoomChange.Encrypted
+	})
+	acc.checkLog()
+}
+
 // An answer of 30 MB, and one with a thousand rooms, are read, in memory that goes with their size.
 func TestHugeAnswersAreRead(t *testing.T) {
 	const rooms = 1_000
