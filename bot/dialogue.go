@@ -38,7 +38,8 @@ type dialogue struct {
 	Lang    string            `json:"lang"`
 	At      string            `json:"at"` // the field that is asked, or stepReview
 	Draft   Draft             `json:"draft"`
-	From    map[string]string `json:"from"` // field → network id of the answer
+	From    map[string]string `json:"from"`             // field → network id of the answer
+	Edited  map[string]string `json:"edited,omitempty"` // and of its last edit: some networks' next edit names that
 	Skipped map[string]bool   `json:"skipped,omitempty"`
 	Single  bool              `json:"single,omitempty"` // one field is being changed from the review
 	Asked   RowID             `json:"asked"`            // the last question
@@ -125,9 +126,11 @@ func (tx *Tx) dialoguesOf(room RoomID, person PersonID) ([]*dialogue, error) {
 
 // gaveIn says which field a message answered.
 func (d *dialogue) gaveIn(message string) string {
-	for field, id := range d.From {
-		if id == message && id != "" {
-			return field
+	for _, gave := range []map[string]string{d.From, d.Edited} {
+		for field, id := range gave {
+			if id == message && id != "" {
+				return field
+			}
 		}
 	}
 	return ""
@@ -347,6 +350,7 @@ func (t *Turn) dialogueAnswer(d *dialogue, in *Incoming) error {
 func (t *Turn) take(d *dialogue, s Step, value, message string) error {
 	d.Draft[s.Field] = value
 	d.From[s.Field] = message
+	delete(d.Edited, s.Field)
 	delete(d.Skipped, s.Field)
 	d.Single = false
 	if s.Then != nil {

@@ -625,7 +625,10 @@ func (d *dispatcher) aim(out *Outgoing, w *waiting, able Abilities, now time.Tim
 		case err != nil:
 			return err
 		case can && out.Target != "":
-			return nil
+			if able.EditsLast {
+				out.Target, err = d.lastVersion(w.target, out.Target)
+			}
+			return err
 		case w.priority == PriorityDecoration:
 			return errNothing
 		}
@@ -637,17 +640,36 @@ func (d *dispatcher) aim(out *Outgoing, w *waiting, able Abilities, now time.Tim
 	return nil
 }
 
-// editable is whether the network still lets an own message be edited.
+// lastVersion gives the network's id of the last edit of an own message, first where there is none.
+func (d *dispatcher) lastVersion(row RowID, first string) (string, error) {
+	var edit RowID
+	err := d.e.db.QueryRow(d.ctx, `SELECT id FROM outbox WHERE target = $1 AND kind = $2 AND state = 1 ORDER BY at DESC, id DESC LIMIT 1`, row, string(OutEdit)).Scan(&edit)
+	if errors.Is(err, sql.ErrNoRows) {
+		return first, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	last, err := d.netID(edit)
+	return cmp.Or(last, first), err
+}
+
+// editable is whether the network still lets an own message be edited. Where an edit names the one before it, none can after one of
+// which it is not known whether it arrived.
 func (d *dispatcher) editable(w *waiting, able Abilities, now time.Time) (bool, error) {
 	if !able.Edits || able.EditWindow == 0 && able.MaxEdits == 0 {
 		return able.Edits, nil
 	}
 	var at int64
-	var edits int
-	err := d.e.db.QueryRow(d.ctx, `SELECT at, (SELECT COUNT(*) FROM outbox e WHERE e.target = o.id AND e.kind = $1 AND e.state = 1) FROM outbox o WHERE o.id = $2`,
-		string(OutEdit), w.target).Scan(&at, &edits)
+	var edits, lost int
+	err := d.e.db.QueryRow(d.ctx, `SELECT at, (SELECT COUNT(*) FROM outbox e WHERE e.target = o.id AND e.kind = $1 AND e.state = 1),
+		(SELECT COUNT(*) FROM outbox e WHERE e.target = o.id AND e.kind IN ($1, $3) AND e.tried AND (e.state = 2 OR e.doubt_to > 0)) FROM outbox o WHERE o.id = $2`,
+		string(OutEdit), w.target, string(OutMessage)).Scan(&at, &edits, &lost)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
+	}
+	if able.EditsLast && (w.tried || lost > 0) {
+		return false, err
 	}
 	return err == nil && (able.EditWindow == 0 || now.Sub(fromMillis(at)) < able.EditWindow) && (able.MaxEdits == 0 || edits < able.MaxEdits), err
 }

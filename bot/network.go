@@ -182,6 +182,7 @@ type Abilities struct {
 	Edits      bool
 	EditWindow time.Duration // 0 = for ever
 	MaxEdits   int           // 0 = without limit
+	EditsLast  bool          // an edit names the version before it, not the first
 	Reactions  bool
 	Deletes    bool
 	Files      bool

@@ -131,9 +131,12 @@ func TestWhatACrashRepeatsIsMarked(t *testing.T) {
 	t.Run("an edit", func(t *testing.T) {
 		h, row := said(t)
 		h.crashIn(func(tx *bot.Tx) error { return tx.Edit(row, Said{"come at seven"}) })
-		h.want("!room", "come at seven")
-		if n := len(h.events("!room", bot.OutEdit)); n != 2 {
-			t.Errorf("%d edits, want it again", n)
+		// Phones take an edit only of the version that they have, and the bot does not know which that is.
+		h.do(func(tx *bot.Tx) error { return tx.Edit(row, Said{"come at eight"}) })
+		h.settle()
+		got := h.spoken("!room")
+		if len(got) != 4 || got[1] != "come at seven" || !strings.HasPrefix(got[2], "come at seven\n") || got[3] != "come at eight" || len(h.events("!room", bot.OutEdit)) != 1 {
+			t.Errorf("said %q, want the change again with a mark, and the next change as messages", got)
 		}
 	})
 	t.Run("a reaction", func(t *testing.T) {

@@ -654,6 +654,14 @@ func (tx *Tx) edited(in *Incoming, here *Room) error {
 		if ok, err := tx.first(in); !ok || err != nil {
 			return err
 		}
+		if d.Edited == nil {
+			d.Edited = map[string]string{}
+		}
+		if d.Edited[field] = in.ID; in.ID != "" { // whatever comes of it
+			if err := tx.saveDialogue(d); err != nil {
+				return err
+			}
+		}
 		in.Thread = d.Thread
 		t, err := tx.turn(in, here, person, d.Lang)
 		if err != nil || t.Member != nil && t.Member.Ignored {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -210,7 +211,9 @@ func (w *signalStage) seats(t *testing.T, parts ...[]conversation) []*seat {
 func (s *seat) next() func(*player) side {
 	account := s.accounts[0]
 	s.accounts = s.accounts[1:]
-	return func(p *player) side { return &signalSide{seat: s, p: p, account: account, latest: map[string]string{}} }
+	return func(p *player) side {
+		return &signalSide{seat: s, p: p, account: account, latest: map[string]string{}, first: map[string]string{}}
+	}
 }
 
 // signalSide is a conversation's bot there.
@@ -219,7 +222,8 @@ type signalSide struct {
 	p        *player
 	account  *lab.Phone
 	attached *signal.Adapter
-	latest   map[string]string // message of the bot → its latest edit: phones name it by that
+	latest   map[string]string // message → its latest edit: phones name it by that
+	first    map[string]string // and back
 }
 
 func (s *signalSide) name() string  { return signal.Name }
@@ -357,7 +361,8 @@ func (s *signalSide) post(ctx context.Context, at *place, person string, m posti
 	} else {
 		l.Group = at.id
 	}
-	if edit, ok := s.latest[m.target]; ok {
+	first := m.target
+	if edit, ok := s.latest[first]; ok {
 		m.target = edit
 	}
 	target, author := splitID(m.target)
@@ -372,7 +377,11 @@ func (s *signalSide) post(ctx context.Context, at *place, person string, m posti
 		l.Kind, l.Target, l.Author, l.Emoji, l.Off, l.Text = "reaction", target, author, m.text, m.verb == "unreacts", ""
 	}
 	sent, err := who.Post(ctx, l)
-	return sent + "." + who.ID, err
+	sent += "." + who.ID
+	if m.verb == "edits" {
+		s.latest[first], s.first[sent] = sent, first
+	}
+	return sent, err
 }
 
 var named = regexp.MustCompile(`@\S*[^\s.,:;!?]`)
@@ -420,7 +429,12 @@ func (s *signalSide) see(ctx context.Context, at *place, d sending) (glimpse, er
 	case bot.OutReaction:
 		want.Kind = "reaction"
 	case bot.OutEdit:
-		want.Kind, s.latest[d.Target] = "edit", d.id
+		first := cmp.Or(s.first[d.Target], d.Target)
+		if cmp.Or(s.latest[first], first) != d.Target {
+			return glimpse{}, errors.New("an edit of an earlier version, which phones pass over")
+		}
+		want.Kind, s.latest[first], s.first[d.id] = "edit", d.id, first
+		want.Target, _ = splitID(d.Target)
 	}
 	h, err := who.Await(ctx, want)
 	if err != nil {
@@ -435,6 +449,7 @@ func (s *signalSide) see(ctx context.Context, at *place, d sending) (glimpse, er
 		seen.text = h.Emoji
 	case d.Kind == bot.OutMessage && h.Quote != nil:
 		seen.replyTo = h.Quote.ID + "." + h.Quote.Author
+		seen.replyTo = cmp.Or(s.first[seen.replyTo], seen.replyTo)
 		seen.text = h.Original // it may have been edited since
 	case d.Kind == bot.OutMessage:
 		seen.text = h.Original

@@ -6,6 +6,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func LikeMatrix() bot.Abilities {
 // LikeSignal are the abilities of Signal: replies instead of threads, edits for a day and at most ten of them, and no way to
 // know whether a call whose answer was lost arrived. Long texts need nothing: they travel as files by themselves.
 func LikeSignal() bot.Abilities {
-	return bot.Abilities{Edits: true, EditWindow: 24 * time.Hour, MaxEdits: 10, Reactions: true, Deletes: true, Files: true}
+	return bot.Abilities{Edits: true, EditWindow: 24 * time.Hour, MaxEdits: 10, EditsLast: true, Reactions: true, Deletes: true, Files: true}
 }
 
 // Bot is the author of what the bot itself says.
@@ -521,7 +522,7 @@ func (n *Network) reactAt(room, person, target, emoji string, on bool, sent time
 // named is the id by which phones name a message: on Signal, where each edit has a time of its own, that of what they show. The caller
 // holds the lock.
 func (n *Network) named(message string) string {
-	if edit := n.latest[message]; edit != "" && !n.able.Threads {
+	if edit := n.latest[message]; edit != "" && n.able.EditsLast {
 		return edit
 	}
 	return message
@@ -567,7 +568,8 @@ func (n *Network) Edit(room, person, target, text string) error {
 	}
 	n.messages[target].Text = text
 	n.messages[target].Edits++
-	in.Text, in.Thread = text, n.messages[target].Thread
+	in.Target, in.Text, in.Thread = n.named(target), text, n.messages[target].Thread
+	n.latest[target] = in.ID
 	n.arrive(in)
 	return nil
 }
@@ -734,7 +736,13 @@ func (n *Network) show(out bot.Outgoing) (string, *Event, error) {
 		ev.Message = id
 		n.remember(&Message{ID: id, Room: out.Room, Author: Bot, To: out.ReplyPerson, Thread: out.Thread, ReplyTo: out.ReplyTo, Text: out.Text, At: ev.At})
 	case bot.OutEdit:
+		if n.able.EditsLast {
+			ev.Message = cmp.Or(n.edits[out.Target], out.Target)
+			target = n.messages[ev.Message]
+		}
 		switch {
+		case n.named(ev.Message) != out.Target:
+			return refuse("an edit of an earlier version, which phones pass over")
 		case target == nil || target.Author != Bot || target.Deleted:
 			return refuse("an edit of something that the bot did not say")
 		case n.able.MaxEdits > 0 && target.Edits >= n.able.MaxEdits, n.able.EditWindow > 0 && ev.At.Sub(target.At) > n.able.EditWindow:

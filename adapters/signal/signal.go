@@ -122,7 +122,7 @@ const (
 // Abilities implements bot.Adapter. signal-cli keeps the order of calls only for those that wait for each other, which those of
 // one room do; more at once than InFlight only wait in signal-cli.
 func (a *Adapter) Abilities() bot.Abilities {
-	return bot.Abilities{Edits: true, EditWindow: editWindow - time.Minute, MaxEdits: maxEdits, Reactions: true, Deletes: true, Files: true, InFlight: 8}
+	return bot.Abilities{Edits: true, EditWindow: editWindow - time.Minute, MaxEdits: maxEdits, EditsLast: true, Reactions: true, Deletes: true, Files: true, InFlight: 8}
 }
 
 // Report implements bot.Reporter.

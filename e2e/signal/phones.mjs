@@ -63,15 +63,16 @@ class Phone {
   // view is what the phone shows of a message now.
   view(entry) {
     if (entry.kind !== "message") return entry;
-    const about = this.log.filter((e) => e.target === entry.id && e.from === entry.from);
-    const edits = about.filter((e) => e.kind === "edit");
+    // Each edit names the version before it; another is passed over.
+    const versions = [entry.id];
+    const edits = this.log.filter((e) => e.kind === "edit" && e.from === entry.from && e.target === versions.at(-1) && versions.push(e.id));
     const last = edits.at(-1);
     return {
       ...entry,
       ...(last && { body: last.body, styles: last.styles }),
       original: entry.body,
       edits: edits.length,
-      deleted: about.some((e) => e.kind === "delete"),
+      deleted: this.log.some((e) => e.kind === "delete" && e.from === entry.from && e.target === entry.id),
     };
   }
 
