@@ -435,7 +435,7 @@ func (d *dispatcher) send(a Adapter, w *waiting) bool {
 		known = &SendError{Err: err}
 	}
 	d.mu.Lock()
-	if d.failed[a.Name()]++; !known.Account || known.Perhaps { // else it was refused, and nobody has seen it
+	if d.failed[a.Name()]++; !known.Account && !known.Unseen || known.Perhaps { // else it was refused, and nobody has seen it
 		w.fixed, w.tried = true, !idempotent
 	}
 	d.mu.Unlock()

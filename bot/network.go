@@ -261,6 +261,7 @@ type SendError struct {
 	Permanent bool          // it can never succeed: set aside, tell the origin
 	Gone      bool          // the bot is no longer in that room (implies Permanent)
 	Account   bool          // the whole account must wait (429), not only this room; nobody has seen it, unless Perhaps
+	Unseen    bool          // nobody has seen it: said again, it is said for the first time
 	Perhaps   bool          // some people may have it all the same
 	After     time.Duration // wait at least this long; 0 = the engine's backoff
 }

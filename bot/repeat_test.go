@@ -58,6 +58,22 @@ func TestWhatWaitsBehindACallThatFailedIsNotMarked(t *testing.T) {
 	}
 }
 
+// What the network took to nobody is said again as if for the first time.
+func TestWhatNobodyHasSeenIsNotMarked(t *testing.T) {
+	h := liveOn(t, rig.LikeSignal())
+	refused := false
+	h.tap.calls(func(context.Context, bot.Outgoing) error {
+		if refused {
+			return nil
+		}
+		refused = true
+		return &bot.SendError{Err: errors.New("a safety number has changed"), Unseen: true}
+	}, nil)
+	h.post("!room", "come at six")
+	h.advance(time.Minute)
+	h.wantSpoken("!room", "come at six")
+}
+
 // One message that never leaves holds up the others for some minutes, not for ever.
 func TestWhatNeverLeavesDoesNotStopARoom(t *testing.T) {
 	h := liveOn(t, rig.LikeSignal())

@@ -99,8 +99,12 @@ func (a *Adapter) read(ctx context.Context, out bot.Outgoing, results []sendResu
 	switch {
 	case limited != nil:
 		return limited
-	case count["IDENTITY_FAILURE"] == len(results) && a.cfg.Trust == TrustAsk:
-		return &bot.SendError{Err: errors.New("a safety number has changed"), After: time.Minute}
+	case count["IDENTITY_FAILURE"] == len(results):
+		e := &bot.SendError{Err: errors.New("a safety number has changed"), Unseen: true}
+		if a.cfg.Trust == TrustAsk {
+			e.After = time.Minute
+		}
+		return e
 	case len(results) == count["UNREGISTERED_FAILURE"]:
 		return nil // a group of people who are gone
 	}
