@@ -82,7 +82,7 @@ func settleBoth(t *testing.T) *both {
 		t.Fatal(err)
 	}
 	s.bot, err = lab.NewStarling(ctx, t.TempDir(), lab.BotConfig{
-		URL: s.server.URL, User: id, Password: "starling-password", Invite: []string{s.luc.ID}, Level: "info", More: s.daemon.Config("", s.ana),
+		URL: s.server.URL, User: id, Password: "starling-password", Invite: []string{s.luc.ID}, More: s.daemon.Config("", s.ana),
 	})
 	if err != nil {
 		t.Fatal(err)
