@@ -315,6 +315,9 @@ func (c *cli) offline(do func(*bot.Engine) error) error {
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(filepath.Join(cfg.State.Dir, keyFile)); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("no bot has run in %s yet", cfg.State.Dir) // and none is begun there
+	}
 	caps, err := content(cfg)
 	if err != nil {
 		return err
