@@ -431,20 +431,20 @@ func (tx *Tx) erase(r *Record) error {
 			return err
 		}
 	}
-	shown := refLists + "%" + r.ID + "%"
-	lists, err := tx.rows(`ref LIKE $1`, shown)
+	lists, err := tx.rows(`substr(ref, 1, 5) = 'lists' AND ref LIKE $1`, refLists+"%"+r.ID+"%") // as its index has it
 	if err != nil {
 		return err
 	}
 	for _, row := range lists {
-		if err := tx.Delete(row); err != nil {
+		err := errors.Join(tx.Delete(row), tx.Exec(`UPDATE outbox SET data = NULL WHERE id = $1 AND state <> 0`, row))
+		if err != nil {
 			return err
 		}
 	}
 	if err := tx.drop(`record = $1`, r.ID); err != nil {
 		return err
 	}
-	return tx.Exec(`UPDATE outbox SET data = NULL WHERE (record = $1 OR ref LIKE $2) AND state <> 0`, r.ID, shown)
+	return tx.Exec(`UPDATE outbox SET data = NULL WHERE record = $1 AND state <> 0`, r.ID)
 }
 
 const topicWithdraw = "withdraw"
