@@ -187,7 +187,8 @@ func (t *Turn) NewRecord(kind string, body any, expires time.Time) (*Record, err
 		return r, nil
 	}
 	// The questions repeated the answers: they go when the record goes.
-	return r, t.Exec(`UPDATE outbox SET record = $1 WHERE person = $2 AND topic = $3 AND ref = $4 AND record = ''`, r.ID, r.Author, topicDialogue, fmt.Sprint(t.dialogue))
+	return r, t.Exec(`UPDATE outbox SET record = $1 WHERE person = $2 AND room = $3 AND topic = $4 AND ref = $5 AND record = ''`,
+		r.ID, r.Author, t.Here.ID, topicDialogue, fmt.Sprint(t.dialogue))
 }
 
 // Revise makes the next version of a record: another body, perhaps another scope or expiry. Only its own chapter may.

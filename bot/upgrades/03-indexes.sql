@@ -3,8 +3,10 @@
 DROP INDEX outbox_target;
 DROP INDEX outbox_record;
 DROP INDEX outbox_person;
+DROP INDEX outbox_net;
 CREATE INDEX outbox_target ON outbox (target, kind);
 CREATE INDEX outbox_record ON outbox (record, kind);
 CREATE INDEX outbox_person ON outbox (person, room);
+CREATE INDEX outbox_net ON outbox (net_hash, room);
 CREATE INDEX outbox_room ON outbox (room);
 CREATE INDEX outbox_lists ON outbox (room) WHERE substr(ref, 1, 5) = 'lists';
