@@ -12,14 +12,14 @@ import (
 	"starling/e2e/lab"
 )
 
-// With trust = "ask" a new safety number gets nothing until a moderator of the group has said yes. And an account that is unlinked
-// while the bot runs says so, and goes on once it is linked again, with what waited.
+// With trust = "ask" a new safety number gets nothing until a moderator of the group has said yes; who shares no group is answered on
+// her new phone. And an account that is unlinked while the bot runs says so, and goes on once it is linked again, with what waited.
 func TestANewSafetyNumberIsAskedForAndAnUnlinkedAccountLinkedAgain(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	signal := lab.StartSignal(t)
-	phone, ana, luc, eva := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc"), signal.Join(t, "eva")
+	phone, ana, luc, eva, zoe := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc"), signal.Join(t, "eva"), signal.Join(t, "zoe")
 	daemon := signal.BotDaemon(t, phone)
 	starling := daemon.StartStarling(t, "trust = \"ask\"\n", ana)
 	group := ana.CreateGroup(lab.SignalGroup{Title: "Lille", Members: []*lab.Phone{luc, eva}})
@@ -70,6 +70,22 @@ func TestANewSafetyNumberIsAskedForAndAnUnlinkedAccountLinkedAgain(t *testing.T)
 		said := eva.Say(group, "/room") // signal-cli keeps it until somebody has said yes, and for a minute more
 		ana.React(group, hears(ana, lab.Hears{After: mark, Contains: []string{"new safety number", "✅"}}), "✅")
 		eva.In(t).Wait(lab.Hears{Group: group, Quotes: said})
+	})
+
+	t.Run("a new safety number of who shares no group", func(t *testing.T) {
+		asks := func(contains ...string) {
+			t.Helper()
+			mark := zoe.Mark()
+			zoe.Send(lab.Letter{Phone: phone, Text: "/starling"})
+			for _, c := range contains {
+				if _, err := zoe.Await(ctx, lab.Hears{After: mark, Contains: []string{c}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		asks("We share no room yet")
+		zoe.Reinstall()
+		asks("your safety number has changed", "We share no room yet")
 	})
 
 	t.Run("unlinked", func(t *testing.T) {
