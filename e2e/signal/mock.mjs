@@ -211,5 +211,13 @@ const { Server } = need("./src/api/server"); // after all that it takes from abo
 let mock;
 export function server(uploads) {
   mock = new Server({ timeout: 24 * 60 * 60 * 1000, cdn3Path: uploads });
+  // Signal keeps a message until the device has acknowledged it; the mock would drop what waited when the device goes away meanwhile.
+  mock.sendQueue = async function (device, socket) {
+    const queue = this.messageQueue.get(device) ?? [];
+    this.messageQueue.delete(device);
+    await Promise.all(queue.map(({ message, resolve, reject }) => (
+      socket.sendMessage(message).then(resolve, () => { this.send(device, message).then(resolve, reject); }))));
+    await socket.sendMessage("empty");
+  };
   return mock;
 }
