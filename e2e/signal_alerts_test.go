@@ -14,6 +14,7 @@ import (
 // A Signal group and an encrypted Matrix room hear each other, each in its language; a room that is not encrypted hears nothing
 // of either.
 func TestAlertsCrossBetweenSignalAndMatrix(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*lab.Patience)
 	defer cancel()
 	server := lab.StartDendrite(t)

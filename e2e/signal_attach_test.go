@@ -15,10 +15,7 @@ func TestTheBotAttachesToARunningSignalCLI(t *testing.T) {
 	for _, way := range []string{"unix", "tcp", "http"} {
 		t.Run(way, func(t *testing.T) {
 			bot, ana := signal.Join(t, "starling "+way), signal.Join(t, "ana "+way)
-			daemon := signal.StartDaemon(t, bot)
-			if err := daemon.Kill(); err != nil {
-				t.Fatal(err)
-			}
+			daemon := signal.LinkDaemon(t, bot)
 			address, err := daemon.Listen(way)
 			if err != nil {
 				t.Fatal(err)

@@ -45,6 +45,7 @@ type envelope struct {
 // The real signal-cli and the phones do everything that the later tests will ask of them: were the lab itself wrong, it would show
 // here and not as a fault of the bot.
 func TestPhonesTalkWithSignalCLI(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	signal := lab.StartSignal(t)
 	bot, ana, luc := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc")

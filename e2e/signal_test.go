@@ -10,6 +10,7 @@ import (
 
 // A chapter's first hour with the bot in its Signal group: the real ./starling, the real signal-cli, Signal's mock server.
 func TestTheBotSitsInASignalGroup(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	signal := lab.StartSignal(t)
 	bot, ana, luc, mallory := signal.Join(t, "starling"), signal.Join(t, "ana"), signal.Join(t, "luc"), signal.Join(t, "mallory")

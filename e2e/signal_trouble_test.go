@@ -12,6 +12,7 @@ import (
 
 // A safety number changes, the server is away: the people concerned are told, and what waits is not lost.
 func TestANewPhoneAndAnOutageLoseNothing(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	signal := lab.StartSignal(t)
