@@ -216,7 +216,7 @@ func (a *Adapter) invited(ctx context.Context, g *group, kind string, e *envelop
 	}
 	if !allowed {
 		a.log.Info().Str("room", a.hash(g.ID)).Str("inviter", a.hash(e.SourceUUID)).Msg("An invitation was declined")
-		return false, ignoreRefusal(a.call(ctx, "quitGroup", map[string]any{"groupId": g.ID}, nil))
+		return false, ignoreRefusal(a.place(ctx, "quitGroup", g.ID))
 	}
 	if !g.IsMember {
 		if g, err = a.accept(ctx, g.ID); err != nil {
@@ -230,14 +230,26 @@ func (a *Adapter) invited(ctx context.Context, g *group, kind string, e *envelop
 
 // accept joins a group into which the bot was invited. The group is never nil.
 func (a *Adapter) accept(ctx context.Context, id string) (*group, error) {
-	if err := a.call(ctx, "updateGroup", map[string]any{"groupId": id}, nil); err != nil {
-		return &group{ID: id}, err
+	if err := a.place(ctx, "updateGroup", id); err != nil {
+		return &group{ID: id}, a.failed(ctx, bot.Outgoing{Kind: bot.OutReaction, Room: id}, err)
 	}
 	all, err := a.list(ctx, id)
 	if err != nil || len(all) != 1 || !all[0].IsMember {
 		return &group{ID: id}, errors.Join(err, errors.New("the group is not there"))
 	}
 	return all[0], nil
+}
+
+// place changes the bot's own place in a group. That has happened, whoever of its people could not be told of it.
+func (a *Adapter) place(ctx context.Context, method, id string) error {
+	var answer sendAnswer
+	if err := a.call(ctx, method, map[string]any{"groupId": id}, &answer); err != nil {
+		return err
+	}
+	if err := a.read(ctx, bot.Outgoing{Kind: bot.OutReaction, Room: id}, answer.Results); err != nil {
+		a.log.Info().Err(err).Str("room", a.hash(id)).Msg("People were not told that the bot came or left")
+	}
+	return nil
 }
 
 // greet tells the engine of a group in which the bot is new.
@@ -309,7 +321,7 @@ func (a *Adapter) wanted(ctx context.Context, id string) (bool, error) {
 			return allowed, err
 		}
 	}
-	return false, ignoreRefusal(a.call(ctx, "quitGroup", map[string]any{"groupId": id}, nil))
+	return false, ignoreRefusal(a.place(ctx, "quitGroup", id))
 }
 
 // mayInvite tells whether the operator lets a person take the bot into groups, and whether by name.

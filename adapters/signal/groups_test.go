@@ -56,6 +56,37 @@ func TestAnInvitationThatIsOpenAtTheStartIsAnswered(t *testing.T) {
 	}
 }
 
+// What comes of the call by which the bot takes its place in a group is read as that of a message: a limit is kept.
+func TestALimitIsReadWhereverItIsTold(t *testing.T) {
+	for name, answer := range map[string]struct {
+		result json.RawMessage
+		err    error
+	}{
+		"in a result": {json.RawMessage(`{"results":[{"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":90}]}`), nil},
+		"as an error": {nil, &rpcError{Code: -5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, e := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+				switch method {
+				case "listGroups":
+					return json.RawMessage(`[{"id":"open","isMember":false,"members":[{"uuid":"` + ana + `"}],"pendingMembers":[{"uuid":"` + me + `"}]}]`), nil
+				case "updateGroup":
+					return answer.result, answer.err
+				}
+				return inGroup(method, params)
+			}))
+			a.cfg.Invite = []string{"*"}
+			e.took()
+			if err := a.again(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if !a.refusedUntil().After(time.Now()) {
+				t.Error("the account goes on sending")
+			}
+		})
+	}
+}
+
 // Nothing tells of it that the bot left a group, or that it was removed while it was away: it is known all the same, and who invites it
 // again has it back.
 func TestAGroupThatTheBotLeftMayInviteItAgain(t *testing.T) {
