@@ -206,6 +206,48 @@ type answering struct{ answer *http.Response }
 
 func (a answering) RoundTrip(*http.Request) (*http.Response, error) { return a.answer, nil }
 
+// answersWith gives the same answer to every call.
+type answersWith string
+
+func (body answersWith) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(string(body))), Request: r}, nil
+}
+
+// FuzzAnswer reads whatever a homeserver, or what stands before it, may write when it says yes to anything but /sync: nothing of it ends
+// the bot, unless it says that the device is gone, and the log quotes nothing of it.
+func FuzzAnswer(f *testing.F) {
+	for _, body := range []string{
+		`{"chunk":[],"end":"e"}`, `{"chunk":null}`, `{"chunk":{}}`, `{"chunk":[7,null,{"type":7},[]],"end":7}`, `{"chunk":[` + ev("m.room.message", ana, `{"msgtype":"m.text","body":"/needs"}`) + `],"end":"e"}`,
+		`{"chunk":[{"origin_server_ts":-9223372036854775808},{"origin_server_ts":1e300}],"end":""}`, `{"device_keys":{}}`, `{"device_keys":{"` + botID + `":{}}}`, `{"device_keys":{"` + botID + `":{"D":{"keys":7}}}}`,
+		`{"device_keys":7,"failures":[]}`, `{"user_id":"@ana:example.org","device_id":7}`, `{"user_id":""}`, `{"membership":"join"}`, `{"membership":{}}`, `{"algorithm":"m.megolm.v1.aes-sha2"}`, `{"algorithm":7}`,
+		`{"event_id":"$e"}`, `{"event_id":7}`, `{"event_id":""}`, `{"errcode":"M_UNKNOWN_TOKEN"}`, `{}`, `null`, `[]`, `7`, `"@ana:example.org"`, ``, `{`, `<html>@ana</html>`, "\x00\xff",
+	} {
+		f.Add(body)
+	}
+	a := alone(f)
+	f.Fuzz(func(t *testing.T, body string) {
+		ctx, now := quiet(t.Context()), time.Now()
+		a.cli.Client = &http.Client{Transport: objects{answersWith(body)}}
+		found, word, err := a.fillGap(ctx, gap{Room: roomID, From: "t", Since: now.Add(-time.Hour), Until: now})
+		if err == nil && len(word) > 0 && len(found) < gapPages {
+			t.Errorf("%q is too much", body)
+		}
+		_, encrypted := a.mustEncrypt(ctx, "!elsewhere:example.org", false)
+		_, sends := a.sendEvent(ctx, roomID, event.EventMessage, map[string]any{}, "txn")
+		_, whoami := a.cli.Whoami(ctx)
+		for what, err := range map[string]error{"/messages": err, "/keys/query": checkDevice(ctx, a.cli, a.mach), "/whoami": whoami, "encryption": encrypted,
+			"a membership": a.whetherGone(ctx, roomID, &bot.SendError{Err: errNotMatrix, Permanent: true, Gone: true}), "a send": sends} {
+			switch {
+			case err == nil:
+			case loggedOut(err), errors.Is(err, ErrDeviceLost) && !strings.Contains(body, botID):
+				t.Errorf("%q, the answer to %s, ended the bot: %v", body, what, err)
+			case strings.ContainsAny(clean(err).Error(), "@!$<"), len(clean(err).Error()) > 200:
+				t.Errorf("of %q, the answer to %s, the log would hold %q", body, what, clean(err))
+			}
+		}
+	})
+}
+
 // FuzzRefusal reads what a homeserver, or what stands before it, may write when it says no: the bot waits for a time that has an end, and
 // the log quotes nothing of it.
 func FuzzRefusal(f *testing.F) {
