@@ -193,7 +193,7 @@ func (s *scene) outsider() *lab.Person {
 func alertArrives(t *testing.T, s *scene) {
 	const text = "<b>policía</b> @room en el centro social, hacen falta observadoras legales"
 	ana, room := s.ana, s.barcelona
-	before := s.asks(s.luc, s.lille, "!starling").Seq
+	before := s.settled(s.luc, s.lille)
 	asked := ana.Say(room, "/alerta "+text)
 	urgency := s.hears(ana, room, asked, "1 ")
 	if urgency.Thread != asked {
@@ -271,7 +271,7 @@ func alertBack(t *testing.T, s *scene) {
 	question := s.ines.Wait(lab.Want{Room: s.lille, From: s.bot.ID, Contains: []string{"Barcelona", "✅"}, Matches: "^.{0,6}Barcelona"})
 	s.ines.React(s.lille, question.ID, "✅")
 	s.hears(s.ana, s.barcelona, asked.ID, "Lille")
-	mark := s.asks(s.ana, s.barcelona, "!starling").Seq
+	mark := s.settled(s.ana, s.barcelona)
 
 	raise := func(text string) lab.Message {
 		t.Helper()

@@ -51,7 +51,7 @@ func hostile(t *testing.T, s *scene) {
 func input(t *testing.T, s *scene) {
 	ana, room := s.ana, s.barcelona
 
-	mark := ana.Mark()
+	mark := s.settled(ana, room)
 	notice := lab.Text("/necesidades")
 	notice["msgtype"] = "m.notice"
 	ana.Send(room, notice)

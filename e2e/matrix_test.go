@@ -159,6 +159,13 @@ func (s *scene) said(p *lab.Person, room string, mark int) (all []lab.Message) {
 	return all
 }
 
+// settled is a place in a room behind all that the bot still had to say: decoration waits for alerts.
+func (s *scene) settled(p *lab.Person, room string) (mark int) {
+	s.t.Helper()
+	s.bot.WaitIdle(s.t)
+	return s.asks(p, room, "!starling").Seq
+}
+
 // silent fails when the bot has said anything in a room since a mark.
 func (s *scene) silent(p *lab.Person, room string, mark int, about string) {
 	s.t.Helper()
