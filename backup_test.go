@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"filippo.io/age"
-	"github.com/rs/zerolog"
 
 	"starling/bot"
 )
@@ -19,16 +18,7 @@ import (
 // noted opens a bot on a directory, notes a word there if one is given, and gives the word that is noted.
 func noted(t *testing.T, dir, word string, during func()) (found string) {
 	t.Helper()
-	cfg := defaultConfig()
-	cfg.State.Dir = dir
-	caps, err := content(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := engine(cfg, caps, zerolog.Nop(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := opened(t, dir)
 	defer e.Close()
 	if err := e.Do(t.Context(), "test", func(tx *bot.Tx) error {
 		if word != "" {

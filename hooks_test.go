@@ -6,24 +6,14 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/rs/zerolog"
-
 	"starling/bot"
 )
 
 // TestEveryTableWithAPersonOrTextInItHasItsHooks reads the schema of the whole bot: who adds a table with a person, a name, an
 // address or free text in it says how it is forgotten, expired, exported and rebuilt.
 func TestEveryTableWithAPersonOrTextInItHasItsHooks(t *testing.T) {
-	cfg := defaultConfig()
-	cfg.State.Dir = t.TempDir()
-	caps, err := content(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := engine(cfg, caps, zerolog.Nop(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
+	e := opened(t, dir)
 	hooks := map[string]bot.Table{}
 	for _, table := range e.Tables() {
 		if _, twice := hooks[table.Name]; twice {
@@ -34,7 +24,7 @@ func TestEveryTableWithAPersonOrTextInItHasItsHooks(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("sqlite3", "file:"+filepath.Join(cfg.State.Dir, "starling.db")+"?mode=ro")
+	db, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, "starling.db")+"?mode=ro")
 	if err != nil {
 		t.Fatal(err)
 	}

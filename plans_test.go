@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/rs/zerolog"
 )
 
 var (
@@ -33,20 +31,11 @@ var rare = []string{
 
 // A bot with a hundred thousand records answers as fast as one with ten: no statement that people cause reads a whole table.
 func TestNoStatementReadsAWholeTable(t *testing.T) {
-	cfg := defaultConfig()
-	cfg.State.Dir = t.TempDir()
-	caps, err := content(cfg)
-	if err != nil {
+	dir := t.TempDir()
+	if err := opened(t, dir).Close(); err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine(cfg, caps, zerolog.Nop(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("sqlite3", filepath.Join(cfg.State.Dir, databaseFile))
+	db, err := sql.Open("sqlite3", filepath.Join(dir, databaseFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -118,29 +115,8 @@ func TestANewSafetyNumberIsAskedForAndAnUnlinkedAccountLinkedAgain(t *testing.T)
 			case <-tick.C:
 			}
 		}
-		link := exec.CommandContext(ctx, "../starling", "signal", "link", "--config", filepath.Join(starling.Dir, "config.toml"))
-		out, err := link.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		link.Stderr = link.Stdout
-		if err := link.Start(); err != nil {
-			t.Fatal(err)
-		}
-		var all strings.Builder
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			all.WriteString(lines.Text() + "\n")
-			if strings.HasPrefix(lines.Text(), "sgnl://") {
-				if err := phone.Scan(ctx, lines.Text()); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-		if err := link.Wait(); err != nil {
-			t.Fatalf("%v: %s", err, all.String())
-		}
-		if !strings.Contains(all.String(), "Linked: the account is "+daemon.Number) {
-			t.Errorf("link says %s", all.String())
+		if said := linked(ctx, t, starling, phone); !strings.Contains(said, "Linked: the account is "+daemon.Number) {
+			t.Errorf("link says %s", said)
 		}
 		for asked, answer := range waits {
 			hears(ana, lab.Hears{After: mark, Contains: []string{answer}})
