@@ -12,10 +12,11 @@ import (
 func TestTheBotAttachesToARunningSignalCLI(t *testing.T) {
 	t.Parallel()
 	signal := lab.StartSignal(t)
+	bot := signal.Join(t, "starling")
+	daemon := signal.LinkDaemon(t, bot)
 	for _, way := range []string{"unix", "tcp", "http"} {
 		t.Run(way, func(t *testing.T) {
-			bot, ana := signal.Join(t, "starling "+way), signal.Join(t, "ana "+way)
-			daemon := signal.LinkDaemon(t, bot)
+			ana := signal.Join(t, "ana "+way)
 			address, err := daemon.Listen(way)
 			if err != nil {
 				t.Fatal(err)
@@ -45,6 +46,9 @@ func TestTheBotAttachesToARunningSignalCLI(t *testing.T) {
 			}
 			ana.Wait(lab.Hears{Group: group, Quotes: asked, Contains: []string{"/needs"}})
 			hears()
+			if err := daemon.Kill(); err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 }

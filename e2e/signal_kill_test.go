@@ -11,10 +11,10 @@ import (
 	"starling/e2e/lab"
 )
 
-// The bot is killed at random moments while fifty alerts are under way to five groups. Signal knows no idempotency key: none that is
+// The bot is killed at random moments while fifty alerts are under way to three groups. Signal knows no idempotency key: none that is
 // under way is lost, and what comes a second time says that it may have come before. How often that is, is what docs/signal.md states.
 func TestKillsAmongSignalAlertsLoseNothingAndMarkRepetitions(t *testing.T) {
-	const followers, many, deaths = 5, 50, 12
+	const followers, many, deaths = 3, 50, 10
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

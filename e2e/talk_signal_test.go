@@ -38,6 +38,7 @@ const daemons = 3
 // not have: on the real signal-cli and Signal's own mock server. What is wanted is what the rig says on a network like Signal. Each has an
 // account of its own; a signal-cli has many.
 func TestTalkOnSignal(t *testing.T) {
+	t.Parallel()
 	w := newTheatre(t)
 	var conversations []conversation
 	all := archives(t, func(a *rig.Archive) bool { return a.Plain() })
@@ -76,6 +77,7 @@ func TestTalkOnSignal(t *testing.T) {
 // TestTalkOnBothNetworks holds what needs a second network that is like Signal with rooms on Dendrite and groups on signal-cli, by one
 // bot.
 func TestTalkOnBothNetworks(t *testing.T) {
+	t.Parallel()
 	files := archives(t, func(a *rig.Archive) bool { return !a.Plain() && a.PlainOnTwo() })
 	if len(files) < leastOnBoth {
 		t.Fatalf("%d conversations, want at least %d", len(files), leastOnBoth)
