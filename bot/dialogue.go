@@ -92,8 +92,11 @@ func (tx *Tx) saveDialogue(d *dialogue) error {
 	if err != nil {
 		return err
 	}
-	return tx.Exec(`UPDATE dialogues SET state = $1, expires = $2 WHERE id = $3`, tx.Seal("dialogues", "state", d.ID, string(state)),
-		room.last(tx.now, tx.now.Add(dialogueLife)).UnixMilli(), d.ID)
+	until := room.last(tx.now, tx.now.Add(dialogueLife))
+	if err := tx.sweepAt(until); err != nil {
+		return err
+	}
+	return tx.Exec(`UPDATE dialogues SET state = $1, expires = $2 WHERE id = $3`, tx.Seal("dialogues", "state", d.ID, string(state)), until.UnixMilli(), d.ID)
 }
 
 func (tx *Tx) endDialogue(d *dialogue) error {

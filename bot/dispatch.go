@@ -743,11 +743,20 @@ func (tx *Tx) delivered(w *waiting, as OutKind, netID string) error {
 	if netID != "" && !w.joined && (as == OutMessage || as == OutEdit) { // by its id an edit can be deleted
 		sealed = tx.Seal("outbox", "net_id", w.id, netID)
 	}
+	room, err := tx.Room(w.room)
+	if err != nil {
+		return err
+	}
+	fades := room.last(tx.now, time.Time{})
+	if err := tx.sweepAt(fades); err != nil {
+		return err
+	}
 	if as != OutMessage {
 		if sealed != nil { // and answers may name it
 			hash = tx.Hash("message", netID)
 		}
-		n, err := tx.Changed(`UPDATE outbox SET state = 1, data = NULL, at = $1, net_id = $2, net_hash = $3 WHERE id = $4 AND state <> 1`, tx.now.UnixMilli(), sealed, hash, w.id)
+		n, err := tx.Changed(`UPDATE outbox SET state = 1, data = NULL, at = $1, net_id = $2, net_hash = $3, fades = $4 WHERE id = $5 AND state <> 1`,
+			tx.now.UnixMilli(), sealed, hash, millis(fades), w.id)
 		if err != nil || n == 0 || as != OutDelete {
 			return err
 		}
@@ -757,13 +766,14 @@ func (tx *Tx) delivered(w *waiting, as OutKind, netID string) error {
 	if netID != "" {
 		hash = tx.Hash("message", netID)
 	}
-	n, err := tx.Changed(`UPDATE outbox SET state = 1, at = $1, net_id = $2, net_hash = $3 WHERE id = $4 AND state <> 1`, tx.now.UnixMilli(), sealed, hash, w.id)
+	n, err := tx.Changed(`UPDATE outbox SET state = 1, at = $1, net_id = $2, net_hash = $3, fades = $4 WHERE id = $5 AND state <> 1`,
+		tx.now.UnixMilli(), sealed, hash, millis(fades), w.id)
 	if err != nil || n == 0 {
 		return err
 	}
 	if w.kind == OutEdit { // answers to it are answers to what it changed
 		return tx.Exec(`UPDATE outbox SET kind = $1, topic = (SELECT o.topic FROM outbox o WHERE o.id = $2), ref = (SELECT o.ref FROM outbox o WHERE o.id = $2),
-			person = (SELECT o.person FROM outbox o WHERE o.id = $2) WHERE id = $3`, string(OutMessage), w.target, w.id)
+			person = (SELECT o.person FROM outbox o WHERE o.id = $2), lists = (SELECT o.lists FROM outbox o WHERE o.id = $2) WHERE id = $3`, string(OutMessage), w.target, w.id)
 	}
 	return tx.tell(w, true)
 }

@@ -68,13 +68,13 @@ type part struct {
 // part reads a row; nil when something hangs on it.
 func (tx *Tx) part(id RowID) (*part, error) {
 	p := &part{id: id}
-	var key, topic, ref, record string
+	var key, topic, ref, record, lists string
 	var rings bool
 	var expires, origin int64
 	var sealed []byte
-	found, err := tx.One(`SELECT key, topic, ref, record, rings, expires, origin, person, lang, data FROM outbox WHERE id = $1 AND state = 0`, []any{id},
-		&key, &topic, &ref, &record, &rings, &expires, &origin, &p.person, &p.lang, &sealed)
-	if err != nil || !found || key == "" || topic+ref+record != "" || rings || expires != 0 || origin != 0 {
+	found, err := tx.One(`SELECT key, topic, ref, record, lists, rings, expires, origin, person, lang, data FROM outbox WHERE id = $1 AND state = 0`, []any{id},
+		&key, &topic, &ref, &record, &lists, &rings, &expires, &origin, &p.person, &p.lang, &sealed)
+	if err != nil || !found || key == "" || topic+ref+record+lists != "" || rings || expires != 0 || origin != 0 {
 		return nil, err
 	}
 	text, err := tx.Open("outbox", "data", id, sealed)

@@ -89,6 +89,7 @@ type post struct {
 	topic   string
 	ref     string
 	record  string
+	lists   string // "" or " ID ID": other records that stand in it
 	origin  RoomID
 	expires time.Time
 	rings   bool
@@ -113,17 +114,14 @@ func About(r *Record) PostOption {
 	return func(p *post) { p.record, p.lane = r.ID, r.ID }
 }
 
-// Lists ties the message to records that stand in it beside others: it goes when one of them is erased.
+// Lists ties the message to records whose words stand in it beside others: it goes when one of them is erased.
 func Lists(all ...*Record) PostOption {
 	return func(p *post) {
-		p.ref = refLists
 		for _, r := range all {
-			p.ref += " " + r.ID
+			p.lists += " " + r.ID
 		}
 	}
 }
-
-const refLists = "lists"
 
 // Topic routes reactions on the message, and replies to it, to the handler of that name.
 func Topic(name, ref string) PostOption {
@@ -177,10 +175,10 @@ func (tx *Tx) enqueue(p *post) (RowID, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = tx.Exec(`INSERT INTO outbox (id, room, person, lane, priority, kind, key, data, target, after, topic, ref, record, origin, not_before, expires, rings, lang, state, tried, at)
-		VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,0,false,$19)`,
+	err = tx.Exec(`INSERT INTO outbox (id, room, person, lane, priority, kind, key, data, target, after, topic, ref, record, lists, origin, not_before, expires, rings, lang, state, tried, at)
+		VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,0,false,$20)`,
 		p.id, p.room, p.person, p.lane, int(p.priority), string(p.kind), p.key, tx.Seal("outbox", "data", p.id, string(sealed)), p.target, p.after,
-		p.topic, p.ref, p.record, p.origin, millis(p.notBefore), millis(p.expires), p.rings, p.lang, tx.now.UnixMilli())
+		p.topic, p.ref, p.record, p.lists, p.origin, millis(p.notBefore), millis(p.expires), p.rings, p.lang, tx.now.UnixMilli())
 	if err != nil {
 		return 0, err
 	}

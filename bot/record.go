@@ -432,7 +432,7 @@ func (tx *Tx) erase(r *Record) error {
 			return err
 		}
 	}
-	lists, err := tx.rows(`substr(ref, 1, 5) = 'lists' AND ref LIKE $1`, refLists+"%"+r.ID+"%") // as its index has it
+	lists, err := tx.rows(`lists <> '' AND lists LIKE $1`, "%"+r.ID+"%")
 	if err != nil {
 		return err
 	}

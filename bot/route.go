@@ -873,7 +873,7 @@ func (e *Engine) table() error {
 	e.kinds, e.letters = map[string]RecordKind{}, map[string]string{}
 	e.dialogues = map[string]Dialogue{whichRoom.Name: whichRoom, still.Name: still}
 	e.topics = map[string]func(*Turn, string, Answer) error{topicWithdraw: withdrawAnswer, topicNotice: noticeAnswer, topicAsked: askedDone}
-	e.timers = map[string]func(*Turn, string) error{timerExpire: expireDue, timerVanish: vanish}
+	e.timers = map[string]func(*Turn, string) error{timerExpire: expireDue, timerVanish: vanish, timerSweep: sweep}
 	for _, c := range e.caps {
 		for _, k := range c.Kinds {
 			if other, taken := e.letters[k.Letter]; taken {

@@ -97,16 +97,40 @@ func (t *Turn) vanishes() error {
 
 // vanished forgets what the bot said in rooms whose messages do not stay.
 func vanished(tx *Tx, now time.Time) error {
-	rooms, err := tx.roomsWhere(`settings LIKE '%"` + SettingTimer + `":%'`)
-	if err != nil {
+	return tx.Exec(`DELETE FROM outbox WHERE fades > 0 AND fades < $1 AND state <> 0`, now.UnixMilli())
+}
+
+// timerSweep erases what vanishes, but for records, as it vanishes: housekeeping may be an hour away.
+const timerSweep = "bot.sweep"
+
+// sweepAt has a sweep come when something vanishes; zero = it stays. One a minute is enough.
+func (tx *Tx) sweepAt(vanishes time.Time) error {
+	if vanishes.IsZero() {
+		return nil
+	}
+	tx.timers = true
+	return tx.Exec(`INSERT INTO timers (kind, ref, room, due) VALUES ($1,'',0,$2) ON CONFLICT (kind, ref) DO UPDATE SET due = excluded.due WHERE excluded.due < timers.due`,
+		timerSweep, vanishes.Add(vanishLate).Truncate(vanishLate).UnixMilli())
+}
+
+func sweep(t *Turn, _ string) error {
+	if ok, err := t.mayErase(); err != nil || !ok {
+		return err // housekeeping does it
+	}
+	if err := vanished(t.Tx, t.now); err != nil {
 		return err
 	}
-	for _, r := range rooms {
-		if r.Timer() == 0 {
-			continue
-		}
-		if err := tx.Exec(`DELETE FROM outbox WHERE state <> 0 AND room = $1 AND at < $2`, r.ID, now.Add(-r.Timer()).UnixMilli()); err != nil {
+	if err := t.Exec(`DELETE FROM dialogues WHERE expires < $1`, t.now.UnixMilli()); err != nil {
+		return err
+	}
+	var next int64
+	for _, first := range []string{`SELECT fades FROM outbox WHERE fades > 0 AND state <> 0 ORDER BY fades LIMIT 1`, `SELECT expires FROM dialogues ORDER BY expires LIMIT 1`} {
+		if found, err := t.One(first, nil, &next); err != nil {
 			return err
+		} else if found {
+			if err := t.sweepAt(fromMillis(next)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

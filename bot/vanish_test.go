@@ -52,3 +52,31 @@ func TestWhatVanishesGoesWithItsMessages(t *testing.T) {
 		})
 	}
 }
+
+// What the bot remembers of what it said there, and a question that nobody answered, go with the messages, too, not with the next
+// housekeeping: also when the timer is taken away meanwhile.
+func TestWhatIsRememberedGoesWithItsMessages(t *testing.T) {
+	for name, meanwhile := range map[string]func(h *house){
+		"as it was said":      func(*house) {},
+		"a question further":  func(h *house) { h.say("!room", "ana", "bread") },
+		"the timer ends":      func(h *house) { h.timer("!room", 0) },
+		"started again since": func(h *house) { h.restart() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := live(t)
+			h.room("!other", "luc")
+			h.timer("!room", 5*time.Minute)
+			h.post("!other", "this stays")
+			h.say("!room", "ana", "/ask")
+			meanwhile(h)
+			said := `outbox WHERE data IS NOT NULL`
+			if h.remains("dialogues") != 1 || h.remains(said) < 2 {
+				t.Fatalf("%d dialogues, %d messages", h.remains("dialogues"), h.remains(said))
+			}
+			h.advance(8 * time.Minute)
+			if dialogues, messages := h.remains("dialogues"), h.remains(said); dialogues > 0 || messages != 1 {
+				t.Errorf("three minutes after the messages have vanished %d dialogues remain, and %d messages, want the 1 that stays", dialogues, messages)
+			}
+		})
+	}
+}

@@ -47,7 +47,7 @@ func clearAlert(t *bot.Turn, a bot.Args) error {
 	if len(rooms) > 0 {
 		p.To = ClearTo{Count: len(rooms)}
 	}
-	return ask(t, c, p)
+	return ask(t, c, p, bot.Lists(r))
 }
 
 // sendClear posts a confirmed all-clear under the alert wherever that arrived, and edits the alert to say so. Where it still
@@ -129,6 +129,6 @@ func postClear(t *bot.Turn, r, c *bot.Record, cb body, row bot.RowID, room *bot.
 	if len(msg.Lines) > 0 {
 		msg.In = foreign(cb.Language, room)
 	}
-	_, err = t.Post(room.ID, msg, bot.Rings(), bot.About(r), bot.Under(row), bot.Origin(c.Room), bot.Expires(t.Now().Add(deliverWithin)))
+	_, err = t.Post(room.ID, msg, bot.Rings(), bot.About(r), bot.Lists(c), bot.Under(row), bot.Origin(c.Room), bot.Expires(t.Now().Add(deliverWithin)))
 	return err
 }

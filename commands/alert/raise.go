@@ -210,8 +210,8 @@ func confirmTerm(r *bot.Room) locales.Term {
 }
 
 // ask shows a preview in the room, wherever it was asked for, and lets it lapse when nobody confirms.
-func ask(t *bot.Turn, r *bot.Record, preview any) error {
-	opts := []bot.PostOption{bot.About(r), bot.Topic(topicPreview, r.ID), bot.WithPriority(bot.PriorityAlert)}
+func ask(t *bot.Turn, r *bot.Record, preview any, opts ...bot.PostOption) error {
+	opts = append(opts, bot.About(r), bot.Topic(topicPreview, r.ID), bot.WithPriority(bot.PriorityAlert))
 	if !t.Room.ConfirmByWord() {
 		opts = append(opts, bot.Buttons("✅", "❌"))
 	}
