@@ -97,7 +97,7 @@ func (t *Turn) vanishes() error {
 
 // vanished forgets what the bot said in rooms whose messages do not stay.
 func vanished(tx *Tx, now time.Time) error {
-	return tx.Exec(`DELETE FROM outbox WHERE fades > 0 AND fades < $1 AND state <> 0`, now.UnixMilli())
+	return tx.Exec(`DELETE FROM outbox WHERE fades > 0 AND fades < $1`, now.UnixMilli())
 }
 
 // timerSweep erases what vanishes, but for records, as it vanishes: housekeeping may be an hour away.
@@ -123,14 +123,13 @@ func sweep(t *Turn, _ string) error {
 	if err := t.Exec(`DELETE FROM dialogues WHERE expires < $1`, t.now.UnixMilli()); err != nil {
 		return err
 	}
-	var next int64
-	for _, first := range []string{`SELECT fades FROM outbox WHERE fades > 0 AND state <> 0 ORDER BY fades LIMIT 1`, `SELECT expires FROM dialogues ORDER BY expires LIMIT 1`} {
-		if found, err := t.One(first, nil, &next); err != nil {
+	for _, first := range []string{`SELECT COALESCE(MIN(fades), 0) FROM outbox WHERE fades > 0`, `SELECT COALESCE(MIN(expires), 0) FROM dialogues`} {
+		var next int64
+		if _, err := t.One(first, nil, &next); err != nil {
 			return err
-		} else if found {
-			if err := t.sweepAt(fromMillis(next)); err != nil {
-				return err
-			}
+		}
+		if err := t.sweepAt(fromMillis(next)); err != nil {
+			return err
 		}
 	}
 	return nil
