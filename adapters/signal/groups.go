@@ -240,16 +240,27 @@ func (a *Adapter) accept(ctx context.Context, id string) (*group, error) {
 	return all[0], nil
 }
 
-// place changes the bot's own place in a group. That has happened, whoever of its people could not be told of it.
+// place changes the bot's own place in a group.
 func (a *Adapter) place(ctx context.Context, method, id string) error {
 	var answer sendAnswer
 	if err := a.call(ctx, method, map[string]any{"groupId": id}, &answer); err != nil {
 		return err
 	}
-	if err := a.read(ctx, bot.Outgoing{Kind: bot.OutReaction, Room: id}, answer.Results); err != nil {
+	a.placed(ctx, id, answer.Results, nil)
+	return nil
+}
+
+// placed reads what came of that for the group's people. It has happened, whoever of them could not be told.
+func (a *Adapter) placed(ctx context.Context, id string, results []sendResult, err error) {
+	out := bot.Outgoing{Kind: bot.OutReaction, Room: id}
+	if err == nil {
+		err = a.read(ctx, out, results)
+	} else {
+		err = a.failed(ctx, out, err)
+	}
+	if err != nil {
 		a.log.Info().Err(err).Str("room", a.hash(id)).Msg("People were not told that the bot came or left")
 	}
-	return nil
 }
 
 // greet tells the engine of a group in which the bot is new.

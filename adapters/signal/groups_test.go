@@ -188,3 +188,33 @@ func TestWhoMayTakeTheBotIntoGroups(t *testing.T) {
 		}
 	}
 }
+
+// The bot has left, whoever of the group could not be told; that Signal limits the account is heard all the same.
+func TestWhatComesOfLeavingIsRead(t *testing.T) {
+	for name, answer := range map[string]struct {
+		result string
+		err    error
+	}{
+		"an answer": {result: `{"results":[{"recipientAddress":{"uuid":"` + luc + `"},"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":60}]}`},
+		"an error": {err: &rpcError{Code: -1, Message: "Failed to send message",
+			Data: json.RawMessage(`{"response":{"results":[{"recipientAddress":{"uuid":"` + luc + `"},"type":"RATE_LIMIT_FAILURE","retryAfterSeconds":60}]}}`)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, _ := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
+				if method == "quitGroup" {
+					return json.RawMessage(answer.result), answer.err
+				}
+				return inGroup(method, params)
+			}))
+			if _, err := a.Send(t.Context(), bot.Outgoing{Kind: bot.OutLeave, Room: groupID}); err != nil {
+				t.Fatal(err)
+			}
+			if a.knows(groupID) {
+				t.Error("the bot has not left")
+			}
+			if !a.refusedUntil().After(time.Now()) {
+				t.Error("it goes on sending")
+			}
+		})
+	}
+}

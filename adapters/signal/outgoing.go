@@ -55,11 +55,9 @@ func (a *Adapter) Send(ctx context.Context, out bot.Outgoing) (string, error) {
 	}
 	var answer sendAnswer
 	err = a.ask(ctx, l, method, params, &answer)
-	if out.Kind == bot.OutLeave {
-		if err = ignoreRefusal(err); err == nil {
-			err = a.gone(ctx, out.Room) // signal-cli does not tell it
-		}
-		return "", err
+	if out.Kind == bot.OutLeave && ignoreRefusal(err) == nil {
+		a.placed(ctx, out.Room, answer.Results, err)
+		return "", a.gone(ctx, out.Room) // signal-cli does not tell it
 	}
 	if err != nil {
 		return "", a.failed(ctx, out, err)

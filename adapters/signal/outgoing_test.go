@@ -193,6 +193,7 @@ func TestWhoIsAskedAboutANewSafetyNumber(t *testing.T) {
 		happens func(ctx context.Context, a *Adapter)
 		away    bool // signal-cli says nothing of groups
 		fresh   bool // the adapter knows of none yet
+		theirs  bool // somebody took her into another group, and the bot; she has written in the first
 		want    []string
 	}{
 		{name: "she writes, and shares only a direct chat", happens: untrusted(alone), want: []string{alone + " signal.WriteAgain", alone + " signal.YourNewNumber", "trust"}},
@@ -200,6 +201,8 @@ func TestWhoIsAskedAboutANewSafetyNumber(t *testing.T) {
 		{name: "she writes, and shares a group", happens: untrusted(luc), want: []string{groupID + " signal.MayTrust"}},
 		{name: "she is written to, and shares a group", happens: said(luc), want: []string{groupID + " signal.MayTrust"}},
 		{name: "she is written to at the start", happens: said(luc), fresh: true, want: []string{groupID + " signal.MayTrust"}},
+		{name: "she writes, in whose group she was put, too", happens: untrusted(luc), theirs: true, want: []string{groupID + " signal.MayTrust"}},
+		{name: "she is written to in a group in which she was put", happens: said("theirs"), theirs: true, want: []string{groupID + " signal.MayTrust", "theirs signal.Missed"}},
 		{name: "nobody knows", happens: said(alone), away: true},
 	} {
 		bubble(t, c.name, func(t *testing.T) {
@@ -207,6 +210,8 @@ func TestWhoIsAskedAboutANewSafetyNumber(t *testing.T) {
 			learnt := false
 			a, e := attached(t, answers(func(method string, params map[string]any) (json.RawMessage, error) {
 				switch {
+				case method == "send" && params["groupId"] != nil:
+					return json.RawMessage(`{"results":[{"recipientAddress":{"uuid":"` + luc + `"},"type":"IDENTITY_FAILURE"},{"recipientAddress":{"uuid":"` + ana + `"},"type":"SUCCESS"}]}`), nil
 				case method == "send":
 					return json.RawMessage(`{"results":[{"recipientAddress":{"uuid":"` + params["recipient"].([]string)[0] + `"},"type":"IDENTITY_FAILURE"}]}`), nil
 				case method == "trust":
@@ -221,6 +226,11 @@ func TestWhoIsAskedAboutANewSafetyNumber(t *testing.T) {
 			a.rooms[alone], a.rooms[luc] = true, true
 			if c.fresh {
 				clear(a.groups)
+			}
+			if c.theirs {
+				g := *a.groups[groupID]
+				a.groups["theirs"], a.rooms["theirs"] = &g, true
+				a.wrote[[2]string{groupID, luc}] = true
 			}
 			e.took()
 			c.happens(t.Context(), a)

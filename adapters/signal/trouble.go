@@ -55,6 +55,7 @@ var (
 // read looks at what became of a message for each person that it went to.
 func (a *Adapter) read(ctx context.Context, out bot.Outgoing, results []sendResult) error {
 	count := map[string]int{}
+	asked := 0 // about whom the group's moderators are asked: they read that she gets nothing
 	var changed []string
 	var limit sendResult
 	for _, r := range results {
@@ -69,7 +70,9 @@ func (a *Adapter) read(ctx context.Context, out bot.Outgoing, results []sendResu
 		}
 	}
 	for _, person := range changed {
-		a.identityChanged(ctx, person, out.Room)
+		if a.identityChanged(ctx, person, out.Room) {
+			asked++
+		}
 	}
 	var limited error
 	if count["RATE_LIMIT_FAILURE"]+count["PROOF_REQUIRED_FAILURE"] > 0 {
@@ -87,10 +90,7 @@ func (a *Adapter) read(ctx context.Context, out bot.Outgoing, results []sendResu
 	}
 	if count["SUCCESS"] > 0 || len(results) == 0 {
 		// For those who have it, it is not said again; the others learn of it from them.
-		missed := len(results) - count["SUCCESS"] - count["UNREGISTERED_FAILURE"]
-		if a.cfg.Trust == TrustAsk {
-			missed -= count["IDENTITY_FAILURE"] // of whom the question says that she gets nothing
-		}
+		missed := len(results) - count["SUCCESS"] - count["UNREGISTERED_FAILURE"] - asked
 		if missed > 0 && out.Kind != bot.OutReaction {
 			a.tellSoon(ctx, out.Room, &bot.Notice{Message: Missed{Count: missed}, Key: "missed", Again: day})
 		}
@@ -299,26 +299,27 @@ type trusted struct {
 	Person string `json:"person"`
 }
 
-// identityChanged does with a new safety number what the configuration says, and tells the rooms concerned.
-func (a *Adapter) identityChanged(ctx context.Context, person string, rooms ...string) {
+// identityChanged does with a new safety number what the configuration says, and tells the rooms concerned. It is true where the
+// moderators of the first of them are asked.
+func (a *Adapter) identityChanged(ctx context.Context, person string, rooms ...string) bool {
 	if !IsPerson(person) {
-		return
+		return false
 	}
 	if a.cfg.Trust == TrustAsk {
 		groups, err := a.judges(ctx, person, rooms)
 		if err != nil {
 			a.log.Warn().Err(err).Str("person", a.hash(person)).Msg("It is not known who could be asked about a new safety number")
-			return
+			return false
 		}
 		if len(groups) > 0 {
 			a.askWhether(ctx, person, groups)
-			return
+			return len(rooms) > 0 && slices.Contains(groups, rooms[0])
 		}
 		// Nobody can be asked, and little hangs on it: who shares no room with the bot is a stranger to the engine.
 	}
 	if err := a.trust(ctx, person); err != nil {
 		a.log.Warn().Err(err).Str("person", a.hash(person)).Msg("A new safety number could not be taken")
-		return
+		return false
 	}
 	for _, room := range rooms {
 		n := &bot.Notice{Message: NewNumber{Name: a.nameIn(room, person)}, Key: "identity " + person, Again: day}
@@ -327,11 +328,20 @@ func (a *Adapter) identityChanged(ctx context.Context, person string, rooms ...s
 		}
 		a.tellSoon(ctx, room, n)
 	}
+	return false
 }
 
-// judges lists the groups whose moderators are asked about somebody's new safety number: those among these rooms, else the ones that
-// signal-cli knows now to be shared with her. It is not for her new phone to say.
+// judges lists the groups whose moderators are asked about somebody's new safety number: those in which she has written, for anybody can
+// make a group and take her account into it; else those among these rooms, else the ones that signal-cli knows now to be shared with her.
+// It is not for her new phone to say.
 func (a *Adapter) judges(ctx context.Context, person string, rooms []string) ([]string, error) {
+	a.mu.Lock()
+	known := a.sharedOf(a.groups, person)
+	wrote := slices.DeleteFunc(known, func(id string) bool { return !a.wrote[[2]string{id, person}] })
+	a.mu.Unlock()
+	if len(wrote) > 0 {
+		return wrote, nil
+	}
 	if groups := slices.DeleteFunc(slices.Clone(rooms), IsPerson); len(groups) > 0 {
 		return groups, nil
 	}
