@@ -233,11 +233,13 @@ func (tx *Tx) Post(room RoomID, msg any, opts ...PostOption) (RowID, error) {
 func (tx *Tx) Edit(row RowID, msg any, opts ...PostOption) error {
 	var room RoomID
 	var state int
-	var lane, record, topic, ref string
+	var lane, record string
 	var priority Priority
-	found, err := tx.One(`SELECT room, state, lane, record, topic, ref, priority FROM outbox WHERE id = $1`, []any{row}, &room, &state, &lane, &record, &topic, &ref, &priority)
-	if err != nil || !found || state == stateSetAside {
-		return err // expired or never said: nothing to edit
+	var deleted bool
+	found, err := tx.One(`SELECT room, state, lane, record, priority, EXISTS (SELECT 1 FROM outbox d WHERE d.target = o.id AND d.kind = $2 AND d.state <> 2)
+		FROM outbox o WHERE o.id = $1`, []any{row, string(OutDelete)}, &room, &state, &lane, &record, &priority, &deleted)
+	if err != nil || !found || deleted || state == stateSetAside {
+		return err // expired, never said or taken back: nothing to edit
 	}
 	if state == stateWaiting && tx.hold(row) {
 		return tx.rewrite(row, msg)

@@ -80,3 +80,16 @@ func TestWhatIsRememberedGoesWithItsMessages(t *testing.T) {
 		})
 	}
 }
+
+// What was taken back is not changed any more.
+func TestAMessageThatWasTakenBackIsNotEdited(t *testing.T) {
+	h := live(t)
+	row := h.post("!room", "bread")
+	h.do(func(tx *bot.Tx) error { return tx.Delete(row) })
+	h.settle()
+	h.do(func(tx *bot.Tx) error { return tx.Edit(row, Said{"salt"}) })
+	h.settle()
+	if n := h.remains(`outbox WHERE kind = $1`, string(bot.OutEdit)); n > 0 {
+		t.Errorf("%d edits of it", n)
+	}
+}

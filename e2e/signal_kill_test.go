@@ -14,7 +14,7 @@ import (
 // The bot is killed at random moments while fifty alerts are under way to three groups. Signal knows no idempotency key: none that is
 // under way is lost, and what comes a second time says that it may have come before. How often that is, is what docs/signal.md states.
 func TestKillsAmongSignalAlertsLoseNothingAndMarkRepetitions(t *testing.T) {
-	const followers, many, deaths = 3, 50, 10
+	const followers, many, deaths = 3, 50, 6
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

@@ -250,6 +250,7 @@ func (p *player) side(a rig.Act) (side, error) {
 // spec reads what a directive says of a room.
 func spec(on side, a rig.Act) rig.Room {
 	r := rig.Room{Name: a.Words[0], Encrypted: true, Members: rig.Members(a.Options["members"])}
+	r.Timer, _ = rig.Duration(cmp.Or(a.Options["timer"], "0s")) // the rig has played it
 	if len(a.Words) == 2 {
 		r.Encrypted = a.Words[1] == "encrypted"
 	}

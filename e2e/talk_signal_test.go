@@ -271,7 +271,7 @@ func (s *signalSide) ready(ctx context.Context) error {
 
 // create makes a group. Whoever made it has left.
 func (s *signalSide) create(ctx context.Context, r rig.Room) (string, error) {
-	g := lab.SignalGroup{Title: r.Name}
+	g := lab.SignalGroup{Title: r.Name, Timer: int(r.Timer / time.Second)}
 	for _, m := range r.Members {
 		who, err := s.crowd.person(m.Name)
 		if err != nil {
