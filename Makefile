@@ -32,7 +32,7 @@ test: build setup ## set up, then run every test: units, conversations, and the 
 	@echo "Once more on PostgreSQL: the engine and the commands"
 	@STARLING_TEST_DATABASE=postgres $(bin)/noskip ./bot ./commands/...
 	@STARLING_TEST_DATABASE=postgres $(bin)/noskip -run '^(TestTalk|TestAuthorisation|TestNobodyHears)' .
-	@cd e2e && $(bin)/noskip -count=1 -parallel 4 -timeout 20m ./... # they wait for each other's programs more than they compute
+	@cd e2e && $(bin)/noskip -count=1 -parallel 5 -timeout 20m ./... # they wait for each other's programs more than they compute
 
 check: $(bin)/staticcheck ## look for faults without running: gofmt, vet, staticcheck; then the units with -race
 	@unformatted=$$(gofmt -l .) && \

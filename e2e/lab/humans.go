@@ -11,7 +11,7 @@ import (
 )
 
 // Patience is how long a wait lasts before it fails, where the context has no deadline.
-const Patience = 30 * time.Second
+const Patience = time.Minute
 
 // Humans is the Node process in which the people's clients run.
 type Humans struct {
